@@ -1,0 +1,175 @@
+package ollama
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"iter"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// ClientOptions says how to reach a host. The zero value reaches a local Ollama.
+type ClientOptions struct {
+	Host      Host
+	Name      string                                                            // how results and errors name the host; Host.Name() when empty
+	Header    http.Header                                                       // sent with every request
+	APIKey    Secret                                                            // bearer token, sent to this host only
+	TLS       *tls.Config                                                       // for https hosts; nil is Go's default
+	Connect   time.Duration                                                     // limit on connecting, TLS included; 0 is 5 s
+	Stall     time.Duration                                                     // limit between two pieces of an answer that has begun; 0 is 120 s
+	MaxIdle   int                                                               // idle connections kept; 0 is 64
+	UserAgent string                                                            // "" is "ollama-mcp"
+	Dial      func(ctx context.Context, network, addr string) (net.Conn, error) // nil is net.Dialer; tests put a pipe here
+}
+
+// Client speaks to one host. It is safe for concurrent use.
+//
+// A call has no limit of its own on the first byte of an answer, which may take minutes
+// while a model is read from disk: its context is the limit.
+type Client struct {
+	name      string
+	base      string
+	header    http.Header // of every request; never changed
+	stall     time.Duration
+	transport *http.Transport
+}
+
+// NewClient makes a client. It opens no connection.
+func NewClient(o ClientOptions) *Client {
+	return &Client{
+		name:      cmp.Or(o.Name, o.Host.Name()),
+		base:      o.Host.String(),
+		header:    o.header(),
+		stall:     cmp.Or(o.Stall, 120*time.Second),
+		transport: o.transport(),
+	}
+}
+
+func (o *ClientOptions) header() http.Header {
+	h := o.Header.Clone()
+	if h == nil {
+		h = http.Header{}
+	}
+	h.Set("Accept", "application/x-ndjson, application/json")
+	h.Set("User-Agent", cmp.Or(o.UserAgent, "ollama-mcp"))
+	if key := strings.TrimSpace(string(o.APIKey)); key != "" {
+		h.Set("Authorization", "Bearer "+key)
+	}
+	return h
+}
+
+// Name is how results and errors name the host.
+func (c *Client) Name() string { return c.name }
+
+// Close drops idle connections. The client stays usable.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Version is Ollama's version, "0.0.0" for development builds.
+func (c *Client) Version(ctx context.Context) (string, error) {
+	type answer struct {
+		Version string `json:"version"`
+	}
+	a, err := fetch(ctx, c, request{op: "version", path: "/api/version"},
+		func(a *answer) bool { return a.Version != "" })
+	return a.Version, err
+}
+
+// Tags lists the installed models.
+func (c *Client) Tags(ctx context.Context) ([]Model, error) {
+	type answer struct {
+		Models []Model `json:"models"`
+	}
+	a, err := fetch(ctx, c, request{op: "tags", path: "/api/tags"},
+		func(a *answer) bool { return a.Models != nil })
+	return a.Models, err
+}
+
+// PS lists the loaded models.
+func (c *Client) PS(ctx context.Context) ([]Running, error) {
+	type answer struct {
+		Models []Running `json:"models"`
+	}
+	a, err := fetch(ctx, c, request{op: "ps", path: "/api/ps"},
+		func(a *answer) bool { return a.Models != nil })
+	return a.Models, err
+}
+
+// Show describes a model.
+func (c *Client) Show(ctx context.Context, model Name) (*Shown, error) {
+	body := struct {
+		Model Name `json:"model"`
+	}{model}
+	a, err := fetch(ctx, c, request{op: "show", path: "/api/show", body: body},
+		func(a *Shown) bool { return a.ModelInfo != nil || a.Capabilities != nil || a.Details.Format != "" })
+	if err != nil {
+		return nil, err
+	}
+	return &a, nil
+}
+
+// Generate streams an answer to a prompt. The stream ends with a chunk whose Done is
+// set, or with an error, before which all text that came has been given. Breaking the
+// loop closes the connection, which frees the GPU.
+func (c *Client) Generate(ctx context.Context, r *GenerateRequest) iter.Seq2[Chunk, error] {
+	return c.stream(ctx, generation("generate", r), generateLine)
+}
+
+// Chat streams the next message of a chat, as Generate does.
+func (c *Client) Chat(ctx context.Context, r *ChatRequest) iter.Seq2[Chunk, error] {
+	body := struct {
+		*ChatRequest
+		Stream bool `json:"stream"`
+	}{r, true}
+	return c.stream(ctx, request{op: "chat", path: "/api/chat", body: body}, chatLine)
+}
+
+// Embed embeds the inputs, in order. Items run one after another; one bad item fails all.
+// A success has as many vectors as there were inputs; they may be all zero, see [Vectors.Zero].
+func (c *Client) Embed(ctx context.Context, r *EmbedRequest) (*EmbedResponse, error) {
+	return c.embed(ctx, "embed", *r)
+}
+
+// Load loads a model with the given load-time options and waits until it is loaded.
+// embedding says that the model can embed and not generate. Cancelling ctx aborts the
+// load for everybody who waits for it: call it from something that outlives a request.
+func (c *Client) Load(ctx context.Context, model Name, embedding bool, keepAlive string, o *Options) error {
+	if embedding {
+		_, err := c.embed(ctx, "load", EmbedRequest{Model: model, KeepAlive: keepAlive, Options: o})
+		return err
+	}
+	return c.run(ctx, "load", &GenerateRequest{Model: model, KeepAlive: keepAlive, Options: o})
+}
+
+// Unload asks Ollama to unload a model. Ollama answers at once, whether the model was
+// loaded, absent or busy: only PS says when it is gone.
+func (c *Client) Unload(ctx context.Context, model Name) error {
+	return c.run(ctx, "unload", &GenerateRequest{Model: model, KeepAlive: "0s"})
+}
+
+// run makes a request whose answer has no text.
+func (c *Client) run(ctx context.Context, op string, r *GenerateRequest) error {
+	for _, err := range c.stream(ctx, generation(op, r), generateLine) {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func generation(op string, r *GenerateRequest) request {
+	body := struct {
+		*GenerateRequest
+		Stream bool `json:"stream"`
+	}{r, true}
+	return request{op: op, path: "/api/generate", body: body}
+}
+
+type requestIDKey struct{}
+
+// WithRequestID gives the requests made with the context an X-Request-ID header.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestIDKey{}, id)
+}

