@@ -1,0 +1,172 @@
+// Package fleet makes the Ollama hosts of a person or a team behave as one.
+//
+// It owns which host answers, what is loaded where, loads that are shared by all who
+// wait for them, and the choice of a model when the caller names none. It knows nothing
+// of MCP and nothing of HTTP bodies. So far a fleet has exactly one host.
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"ollama-mcp/ollama"
+)
+
+// DefaultMaxWait is how long a call waits for a model to load before it answers that
+// the model is still loading. It stays below the 60 s after which MCP clients give up.
+const DefaultMaxWait = 50 * time.Second
+
+// Host is one member of a fleet.
+type Host struct {
+	Client  *ollama.Client
+	Address string // the base URL, for errors
+	Origin  string // where the address came from, for errors: "--ollama", "OLLAMA_HOST", "the default"
+}
+
+// Options say how a fleet behaves. The zero value works.
+type Options struct {
+	MaxWait      time.Duration // limit on waiting for a load; 0 is DefaultMaxWait
+	DefaultModel ollama.Name   // the model for calls that name none
+	NoCloud      bool          // refuse models that run on ollama.com
+}
+
+// Fleet is the hosts behaving as one. It is safe for concurrent use.
+type Fleet struct {
+	host Host
+	opts Options
+
+	life context.Context // ends with Close; loads live in it, not in the call that asked
+	stop context.CancelFunc
+	wg   sync.WaitGroup // running loads
+
+	mu    sync.Mutex // guards loads and shown
+	loads map[loadKey]*load
+	shown map[string]*ollama.Shown // by digest
+}
+
+// New makes a fleet of one host. Close it.
+func New(h Host, o Options) *Fleet {
+	if o.MaxWait <= 0 {
+		o.MaxWait = DefaultMaxWait
+	}
+	f := &Fleet{host: h, opts: o, loads: map[loadKey]*load{}, shown: map[string]*ollama.Shown{}}
+	f.life, f.stop = context.WithCancel(context.Background())
+	return f
+}
+
+// Close ends the loads that are running, waits for them and drops idle connections.
+func (f *Fleet) Close() {
+	f.stop()
+	f.wg.Wait()
+	f.host.Client.Close()
+}
+
+// Phase is where a call stands before its first token.
+type Phase string
+
+// The phases of a call, in their order. A tool adds thinking and generating.
+const (
+	Queued  Phase = "queued"  // accepted, nothing asked of Ollama yet
+	Loading Phase = "loading" // the model is being loaded
+	Prompt  Phase = "prompt"  // sent; Ollama reads the prompt or waits for a free slot
+)
+
+// Place says where a call runs.
+type Place struct {
+	Host          string        // the host's name
+	ContextLength int           // tokens that the loaded model can hold; 0 when unknown
+	Remote        bool          // ollama.com runs the model
+	LoadWait      time.Duration // how long the call waited for the model to load
+}
+
+// Watch is told how a call goes, from the call's own goroutine. Nil functions are not called.
+type Watch struct {
+	Phase  func(Phase)
+	Placed func(Place) // once, before the request is sent
+}
+
+func (w Watch) phase(p Phase) {
+	if w.Phase != nil {
+		w.Phase(p)
+	}
+}
+
+func (w Watch) placed(p Place) {
+	if w.Placed != nil {
+		w.Placed(p)
+	}
+}
+
+// Error is an *[ollama.Error] with what the caller needs to act on it.
+type Error struct {
+	Address   string        // base URL of the host that failed
+	Origin    string        // where that address came from
+	Model     ollama.Name   // the model asked for, "" when none was
+	Installed []ollama.Name // for a missing model: what is installed, nil when that could not be learnt
+	Err       error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the host's error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// LoadingError says that a model was still loading when the call's time to wait was
+// over. The load goes on; asking again joins it.
+type LoadingError struct {
+	Model ollama.Name
+	Host  string
+	For   time.Duration // how long it has been loading
+}
+
+func (e *LoadingError) Error() string {
+	return fmt.Sprintf("%s is still loading on %s after %s", e.Model, e.Host, e.For.Round(time.Second))
+}
+
+// CloudError says that a model runs on ollama.com and the operator refuses that.
+type CloudError struct{ Model ollama.Name }
+
+func (e *CloudError) Error() string {
+	return fmt.Sprintf("%s runs on ollama.com, which this server refuses", e.Model)
+}
+
+// fail adds to a host's error what the caller needs. Other errors pass unchanged.
+func (f *Fleet) fail(ctx context.Context, model ollama.Name, err error) error {
+	var oe *ollama.Error
+	if !errors.As(err, &oe) {
+		return err
+	}
+	fe := &Error{Address: f.host.Address, Origin: f.host.Origin, Model: model, Err: err}
+	if oe.Kind == ollama.MissingModel {
+		fe.Installed = f.installed(ctx)
+	}
+	return fe
+}
+
+// installed lists names for an error message; it gives up soon and never fails.
+func (f *Fleet) installed(ctx context.Context) []ollama.Name {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	models, err := f.host.Client.Tags(ctx)
+	if err != nil {
+		return nil
+	}
+	names := make([]ollama.Name, 0, len(models))
+	for _, m := range models {
+		names = append(names, canonical(m.Name))
+	}
+	return names
+}
+
+// canonical is the canonical form of a name that Ollama itself sent.
+func canonical(s string) ollama.Name {
+	n, err := ollama.ParseName(s)
+	if err != nil {
+		return ollama.Name(strings.ToLower(s))
+	}
+	return n
+}
