@@ -1,0 +1,79 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+)
+
+type loadInput struct {
+	Model     string `json:"model"`
+	KeepAlive string `json:"keep_alive,omitempty" jsonschema_description:"As in generate"`
+	NumCtx    *int   `json:"num_ctx,omitempty" jsonschema:"minimum=1" jsonschema_description:"Context in tokens; default: the model's"`
+}
+
+type loadOutput struct {
+	Note          string      `json:"note"`
+	State         string      `json:"state" jsonschema:"enum=loaded,enum=loading"`
+	Model         ollama.Name `json:"model"`
+	Host          string      `json:"host"`
+	LoadMS        float64     `json:"load_ms"`
+	ContextLength int         `json:"context_length,omitempty"`
+	VRAMBytes     int64       `json:"vram_bytes"`
+	failure
+}
+
+func (o *loadOutput) words() []string { return []string{o.Note} }
+
+// load puts a model in memory.
+func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Loaded, error)) Tool {
+	return define(Tool{
+		Name:  "load",
+		Title: "Load a local model",
+		Description: "Put a model into the memory of the user's own Ollama, so that later calls start at once. A load that takes " +
+			"long goes on by itself: state loading means call again. Not needed before generate, chat or embed.",
+		Effect: Writes,
+	}, func(ctx context.Context, in loadInput, report Report) (loadOutput, error) {
+		model, err := modelArgument(in.Model)
+		if err == nil {
+			err = checkKeepAlive(in.KeepAlive)
+		}
+		if err != nil {
+			return loadOutput{}, err
+		}
+		request := fleet.LoadRequest{Model: model, KeepAlive: in.KeepAlive}
+		if in.NumCtx != nil {
+			request.Options = &ollama.Options{NumCtx: in.NumCtx}
+		}
+		l, err := run(ctx, request, fleet.Watch{
+			Phase: func(p fleet.Phase) { report(Progress{Phase: string(p), Message: waiting(p, model)}) },
+		})
+		var loading *fleet.LoadingError
+		switch {
+		case errors.As(err, &loading):
+			return loadOutput{
+				Note:  fmt.Sprintf("%s has been loading for %s and goes on. Call load again to wait for it.", short(model), loading.For.Round(time.Second)),
+				State: "loading", Model: model, Host: loading.Host, LoadMS: ms(loading.For),
+			}, nil
+		case err != nil:
+			return loadOutput{}, err
+		}
+		return loadOutput{
+			Note:  fmt.Sprintf("%s is loaded.", short(model)),
+			State: "loaded", Model: model, Host: l.Host, LoadMS: ms(l.Took), ContextLength: l.ContextLength, VRAMBytes: l.VRAM,
+		}, nil
+	})
+}
+
+// modelArgument reads a model name that must be given.
+func modelArgument(s string) (ollama.Name, error) {
+	n, err := ollama.ParseName(s)
+	if err != nil {
+		return "", &argumentError{err.Error(), "list_models shows the installed models"}
+	}
+	return n, nil
+}

@@ -1,0 +1,249 @@
+package tools
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/schema"
+)
+
+// Problem is an error as a model reads it, in structuredContent.error and in words.
+type Problem struct {
+	Kind      string `json:"kind"`           // what sort of failure, such as missing_model, busy, loading
+	Message   string `json:"message"`        // what happened
+	Host      string `json:"host,omitempty"` // the Ollama it happened on
+	Retryable bool   `json:"retryable"`      // the same call can work later
+	Hint      string `json:"hint,omitempty"` // what to do next
+}
+
+func (p *Problem) sentence() string {
+	return strings.TrimSpace(sentence(p.Message) + " " + sentence(p.Hint))
+}
+
+// sentence ends s like one.
+func sentence(s string) string {
+	if s = strings.TrimSpace(s); s == "" || strings.ContainsAny(s[len(s)-1:], ".!?:") {
+		return s
+	}
+	return s + "."
+}
+
+// Kinds of problems beside those of [ollama.Kind].
+const (
+	InvalidArguments = "invalid_arguments"
+	kindNoModel      = "no_model"
+	kindCloud        = "cloud_refused"
+	kindLoading      = "loading"
+	kindBadVector    = "bad_vector"
+	kindCanceled     = "canceled"
+	kindBusy         = string(ollama.Busy)
+	kindInternal     = "internal"
+)
+
+var errPanic = errors.New("panic")
+
+// ProblemOf returns what went wrong in a call, or nil.
+func ProblemOf(r *mcp.CallToolResult) *Problem {
+	if o, ok := r.StructuredContent.(output); ok {
+		return o.problem()
+	}
+	return nil
+}
+
+// argumentError is a mistake in an argument that its schema cannot express.
+type argumentError struct{ message, hint string }
+
+func (e *argumentError) Error() string { return e.message }
+
+// problem words an error for a model. This is the one table from errors to words; what
+// is not in it is an internal error, whose cause only the log has.
+func problem(err error, requestID string) *Problem {
+	var (
+		arguments *schema.Error
+		argument  *argumentError
+		choice    *fleet.ChoiceError
+		cloud     *fleet.CloudError
+		loading   *fleet.LoadingError
+		vector    *vectorError
+		at        *fleet.Error
+		host      *ollama.Error
+	)
+	switch {
+	case errors.As(err, &arguments):
+		return &Problem{Kind: InvalidArguments, Message: arguments.Error(), Hint: "Call again with these arguments corrected"}
+	case errors.As(err, &argument):
+		return &Problem{Kind: InvalidArguments, Message: argument.message, Hint: argument.hint}
+	case errors.As(err, &choice):
+		return choiceProblem(choice)
+	case errors.As(err, &cloud):
+		return &Problem{Kind: kindCloud, Message: cloud.Error(),
+			Hint: "Use a local model from list_models; the operator set --no-cloud"}
+	case errors.As(err, &loading):
+		return &Problem{Kind: kindLoading, Host: loading.Host, Retryable: true,
+			Message: fmt.Sprintf("%s is still loading after %s; the load goes on", loading.Model, loading.For.Round(time.Second)),
+			Hint:    "Call again with the same arguments: the call joins the load"}
+	case errors.As(err, &vector):
+		return &Problem{Kind: kindBadVector, Message: vector.Error(),
+			Hint: "Leave that text out, change it, or use another embedding model"}
+	case errors.As(err, &host):
+		errors.As(err, &at)
+		return hostProblem(host, at)
+	case errors.Is(err, context.Canceled):
+		return &Problem{Kind: kindCanceled, Message: "the call was cancelled", Retryable: true}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Problem{Kind: kindCanceled, Message: "the call ran out of time", Retryable: true}
+	}
+	return &Problem{Kind: kindInternal, Message: fmt.Sprintf("internal error (request %s)", requestID),
+		Hint: "The server's log has the cause under this request id"}
+}
+
+func choiceProblem(e *fleet.ChoiceError) *Problem {
+	p := &Problem{Kind: kindNoModel}
+	switch {
+	case e.Installed == 0:
+		p.Message = "no models are installed on this Ollama"
+		p.Hint = "Ask the user to run `ollama pull llama3.2`, or another model that fits the machine"
+		if e.Capability == fleet.Embedding {
+			p.Hint = "Ask the user to run `ollama pull nomic-embed-text`"
+		}
+	case len(e.Candidates) == 0:
+		p.Message = fmt.Sprintf("none of the %d installed models has the capability %s", e.Installed, e.Capability)
+		p.Hint = "list_models shows what each can do; the user can install another with `ollama pull`"
+	default:
+		p.Message = "no model was named and several are installed"
+		p.Hint = "Call again with model set to one of: " + list(e.Candidates)
+	}
+	return p
+}
+
+// hostProblem words the failure of a host; at may be nil.
+func hostProblem(e *ollama.Error, at *fleet.Error) *Problem {
+	at = cmp.Or(at, &fleet.Error{})
+	p := &Problem{Kind: string(e.Kind), Host: e.Host}
+	said := cmp.Or(e.Message, causeOf(e))
+	switch e.Kind {
+	case ollama.Unreachable:
+		p.Retryable = true
+		p.Message = fmt.Sprintf("no Ollama answers at %s (address from %s): %s", at.Address, at.Origin, said)
+		p.Hint = "Ask the user to start Ollama (the app, or `ollama serve`), or to correct the address in --ollama or OLLAMA_HOST"
+	case ollama.NotOllama:
+		p.Message = fmt.Sprintf("what answers at %s (address from %s) is not Ollama: %s", at.Address, at.Origin, said)
+		p.Hint = "Ask the user to check the address in --ollama or OLLAMA_HOST; a proxy in between may answer in Ollama's place"
+	case ollama.Unauthorized:
+		p.Message = fmt.Sprintf("Ollama at %s refused access (HTTP %d): %s", at.Address, e.Status, said)
+		p.Hint = "Ask the user to check OLLAMA_API_KEY, Ollama's OLLAMA_ORIGINS, or, for a cloud model, to run `ollama signin`"
+	case ollama.MissingModel:
+		p.Message, p.Hint = missingModel(at)
+	case ollama.Unsupported:
+		p.Message = fmt.Sprintf("%s cannot do this: %s", at.Model, said)
+		p.Hint = "list_models shows the capabilities of each model"
+	case ollama.TooLong:
+		p.Message = fmt.Sprintf("the input does not fit the context of %s: %s", at.Model, said)
+		p.Hint = "Shorten it, set options.num_ctx higher, or set truncate to true and lose part of it"
+	case ollama.Invalid:
+		p.Message = "Ollama refused the request: " + said
+		p.Hint = "Correct the argument that it names"
+	case ollama.Busy:
+		p.Retryable = true
+		p.Message = "Ollama is busy: " + said
+		p.Hint = "Call again " + after(e.RetryAfter)
+	case ollama.LoadFailed:
+		p.Message = fmt.Sprintf("%s could not be loaded: %s", at.Model, said)
+		p.Hint = "Use a smaller model or a smaller options.num_ctx, or unload another model first"
+	case ollama.Stalled:
+		p.Retryable = true
+		p.Message = "Ollama stopped answering: " + said
+		p.Hint = "Call again; if it happens again, ask the user to restart Ollama"
+	case ollama.Cut:
+		p.Retryable = true
+		p.Message = "Ollama's answer broke off before its end: " + said
+		p.Hint = "Call again; text that came with this error is incomplete"
+	default:
+		p.Retryable = true
+		p.Message = "Ollama failed: " + said
+		p.Hint = "Call again; if it happens again, Ollama's own log says why"
+	}
+	return p
+}
+
+func causeOf(e *ollama.Error) string {
+	if e.Err == nil {
+		return "no details"
+	}
+	return e.Err.Error()
+}
+
+func after(d time.Duration) string {
+	if d <= 0 {
+		return "in a few seconds"
+	}
+	return fmt.Sprintf("in %s", d.Round(time.Second))
+}
+
+// missingModel names what is installed, and the nearest of it.
+func missingModel(at *fleet.Error) (message, hint string) {
+	message = fmt.Sprintf("the model %s is not installed at %s", at.Model, at.Address)
+	if at.Installed != nil && len(at.Installed) == 0 {
+		message += ", where no models are installed at all"
+	}
+	hint = fmt.Sprintf("Ask the user to run `ollama pull %s`", short(at.Model))
+	if len(at.Installed) == 0 {
+		return message, hint
+	}
+	names := make([]string, len(at.Installed))
+	for i, n := range at.Installed {
+		names[i] = short(n)
+	}
+	if near := schema.Nearest(short(at.Model), names); near != "" {
+		message += fmt.Sprintf("; did you mean %s?", near)
+	}
+	return message, "Installed: " + list(names) + ". " + hint
+}
+
+// short is a name without the tag that needs no saying.
+func short(n ollama.Name) string { return strings.TrimSuffix(string(n), ":latest") }
+
+// maxListed bounds how many choices an error names.
+const maxListed = 10
+
+func list[S ~string](names []S) string {
+	var b strings.Builder
+	for i, n := range names {
+		if i == maxListed {
+			fmt.Fprintf(&b, " and %d more", len(names)-maxListed)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(n))
+	}
+	return b.String()
+}
+
+// Busy is the answer to a call above a transport's limit: of calls in flight, or, with
+// limit 0, of bytes in flight.
+func Busy(requestID string, limit int) *mcp.CallToolResult {
+	p := &Problem{Kind: kindBusy, Retryable: true,
+		Message: fmt.Sprintf("%d calls are already in flight on this connection, which is the limit", limit),
+		Hint:    "Wait for one of them to end, then call again; the operator can raise --max-calls"}
+	if limit == 0 {
+		p.Message = "the calls in flight already carry as many bytes as the server holds at once"
+		p.Hint = "Wait for one of them to end, then call again"
+	}
+	out := &empty{}
+	out.fail(p)
+	return &mcp.CallToolResult{
+		Content:           []mcp.Content{mcp.NewTextContent(p.sentence())},
+		StructuredContent: out,
+		IsError:           true,
+	}
+}

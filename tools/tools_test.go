@@ -1,0 +1,123 @@
+package tools
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/mark3labs/mcp-go/server"
+	"go.uber.org/goleak"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+)
+
+var update = flag.Bool("update", false, "write the snapshots in testdata anew")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// tools makes the whole set on a fleet.
+func toolSet(t *testing.T, f *fleet.Fleet) []Tool {
+	t.Helper()
+	set, err := All(f, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// idle is a fleet that nothing is asked of.
+func idle() *fleet.Fleet {
+	return fleet.New(fleet.Host{Client: ollama.NewClient(ollama.ClientOptions{})}, fleet.Options{})
+}
+
+// TestSurface holds the tool surface to what a client sees today. A change shows up as a
+// difference to review; -update takes it.
+func TestSurface(t *testing.T) {
+	f := idle()
+	defer f.Close()
+	for _, tool := range toolSet(t, f) {
+		got := definition(t, tool)
+		path := filepath.Join("..", "testdata", "tools", tool.Name+".json")
+		if *update {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("tool %s as clients see it (-%s +now; -update takes it):\n%s", tool.Name, path, diff)
+		}
+	}
+}
+
+// definition is a tool as tools/list shows it, indented.
+func definition(t *testing.T, tool Tool) []byte {
+	t.Helper()
+	compact, err := json.Marshal(tool.definition())
+	if err != nil {
+		t.Fatalf("marshal tool %s: %v", tool.Name, err)
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, compact, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteByte('\n')
+	return b.Bytes()
+}
+
+func TestWholeSet(t *testing.T) {
+	f := idle()
+	defer f.Close()
+	s := server.NewMCPServer("test", "0", server.WithToolCapabilities(true))
+	set := toolSet(t, f)
+	Register(s, set)
+	shown := 0 // what a model reads of all tools
+	seen := map[string]bool{}
+	for _, tool := range set {
+		if seen[tool.Name] || tool.Name == "" || tool.Title == "" || len(tool.Description) < 40 {
+			t.Errorf("tool %q: a unique name, a title and a description are needed, got %q, %q", tool.Name, tool.Title, tool.Description)
+		}
+		seen[tool.Name] = true
+		shown += len(tool.Name) + len(tool.Description) + len(tool.Input.JSON())
+		for _, words := range []string{string(tool.Input.JSON()), string(tool.Output)} {
+			for _, bad := range []string{`:true,"`, `"$ref"`, `"anyOf"`, `"oneOf"`, `["`} {
+				if strings.Contains(strings.NewReplacer(`"enum":["`, "", `"required":["`, "", `"examples":["`, "").Replace(words), bad) {
+					t.Errorf("tool %s: schema with %s, which some clients refuse: %s", tool.Name, bad, words)
+				}
+			}
+		}
+	}
+	if shown > 8<<10 {
+		t.Errorf("names, descriptions and input schemas take %d bytes, want at most 8 KB", shown)
+	}
+	response := s.HandleMessage(t.Context(), json.RawMessage(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+	list, err := json.Marshal(response)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) > 14<<10 {
+		t.Errorf("tools/list takes %d bytes, want at most 14 KB", len(list))
+	}
+	if n := strings.Count(Instructions, "\n") + 1; n > 15 {
+		t.Errorf("server instructions take %d lines, want at most 15", n)
+	}
+}
+
+func TestUnfinishedToolsStopTheStart(t *testing.T) {
+	whole := Tool{Name: "whole", Effect: Reads}
+	if _, err := collect(Options{}, whole, Tool{Name: "aimless"}); err == nil || !strings.Contains(err.Error(), "aimless") {
+		t.Errorf("collect with a tool that states no effect: got %v, want an error that names it", err)
+	}
+}

@@ -1,0 +1,48 @@
+package tools
+
+import (
+	"context"
+	"fmt"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+)
+
+type unloadInput struct {
+	Model string `json:"model"`
+}
+
+type unloadOutput struct {
+	Note  string            `json:"note"`
+	State fleet.UnloadState `json:"state" jsonschema:"enum=unloaded,enum=pending,enum=not_loaded"`
+	Model ollama.Name       `json:"model"`
+	failure
+}
+
+func (o *unloadOutput) words() []string { return []string{o.Note} }
+
+// unload frees the memory of a model.
+func unload(run func(context.Context, ollama.Name) (fleet.UnloadState, error)) Tool {
+	return define(Tool{
+		Name:  "unload",
+		Title: "Unload a local model",
+		Description: "Free the memory that a model takes on the user's own Ollama. The model stays installed. " +
+			"State pending means that calls still run on it; it goes when they end.",
+		Effect: Writes,
+	}, func(ctx context.Context, in unloadInput, _ Report) (unloadOutput, error) {
+		model, err := modelArgument(in.Model)
+		if err != nil {
+			return unloadOutput{}, err
+		}
+		state, err := run(ctx, model)
+		if err != nil {
+			return unloadOutput{}, err
+		}
+		note := map[fleet.UnloadState]string{
+			fleet.Unloaded:  "%s is unloaded; its memory is free.",
+			fleet.Pending:   "%s is still in use; Ollama unloads it when its calls have ended.",
+			fleet.NotLoaded: "%s was not loaded.",
+		}[state]
+		return unloadOutput{Note: fmt.Sprintf(note, short(model)), State: state, Model: model}, nil
+	})
+}
