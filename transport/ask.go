@@ -1,0 +1,125 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+)
+
+// errDeaf says that a client can answer no question any more.
+var errDeaf = errors.New("the client has closed its side of the connection")
+
+// RequestElicitation asks the user through the client and waits for the answer.
+// It is called by mcp-go, for clients older than 2026-07-28; newer ones are
+// asked by a result. Unless the client has said that it can do this kind of
+// elicitation the error is [server.ErrElicitationNotSupported].
+func (c *Call) RequestElicitation(ctx context.Context, request mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
+	if !canElicit(c.GetClientCapabilities(), request.Params.Mode) {
+		return nil, fmt.Errorf("asking the user: the client: %w", server.ErrElicitationNotSupported)
+	}
+	raw, err := c.ask(ctx, mcp.MethodElicitationCreate, request.Params)
+	if err != nil {
+		return nil, fmt.Errorf("asking the user: %w", err)
+	}
+	result := new(mcp.ElicitationResult)
+	if err := json.Unmarshal(raw, result); err != nil {
+		return nil, fmt.Errorf("asking the user: decoding the answer: %w", err)
+	}
+	return result, nil
+}
+
+// canElicit tells whether a client can put questions of a mode to its user. A
+// client that names no mode means forms:
+// https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation
+func canElicit(can mcp.ClientCapabilities, mode string) bool {
+	e := can.Elicitation
+	if e == nil {
+		return false
+	}
+	if mode == mcp.ElicitationModeURL {
+		return e.URL != nil
+	}
+	return e.Form != nil || e.URL == nil
+}
+
+// lacks returns the error that stands in for a result which asks a client of
+// 2026-07-28 or later for what it has not said it can do; nil if it does not.
+// mcp-go leaves this check to its user.
+func (c *Call) lacks(resp mcp.JSONRPCMessage) *rpcError {
+	r, _ := resp.(mcp.JSONRPCResponse)
+	result, _ := r.Result.(*mcp.CallToolResult)
+	if !result.NeedsInput() {
+		return nil
+	}
+	can := c.GetClientCapabilities()
+	for _, request := range result.InputRequests {
+		if request.Elicitation != nil && !canElicit(can, request.Elicitation.Mode) {
+			return &rpcError{
+				Code:    mcp.MISSING_REQUIRED_CLIENT_CAPABILITY,
+				Message: mcp.MissingRequiredClientCapabilityError{Capability: "elicitation"}.Error(),
+				Data:    map[string]any{"requiredCapabilities": map[string]any{"elicitation": struct{}{}}},
+			}
+		}
+	}
+	return nil
+}
+
+// ask sends the client a request and returns the result it answers with.
+func (c *Call) ask(ctx context.Context, method mcp.MCPMethod, params any) (json.RawMessage, error) {
+	encoded, err := json.Marshal(params)
+	if err != nil {
+		return nil, err
+	}
+	answer := make(chan message, 1)
+	id := c.conn.question(answer)
+	defer c.conn.unasked(id)
+	head := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"method":%q,"params":`, id, method)
+	c.conn.out.put(item{call: c, parts: [][]byte{head, encoded, []byte("}")}})
+	select {
+	case m := <-answer:
+		if m.err != nil {
+			return nil, fmt.Errorf("the client refused: %.200q", m.err)
+		}
+		return m.result, nil
+	case <-c.conn.deaf:
+		return nil, errDeaf
+	case <-ctx.Done():
+		c.conn.out.put(item{call: c, parts: [][]byte{fmt.Appendf(nil,
+			`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%s}}`, id)}})
+		return nil, context.Cause(ctx)
+	}
+}
+
+// question registers where the answer to a request of ours goes, and returns
+// the request's id.
+func (c *conn) question(answer chan<- message) (id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked++
+	id = strconv.FormatUint(c.asked, 10)
+	c.questions[id] = answer
+	return id
+}
+
+func (c *conn) unasked(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.questions, id)
+}
+
+// answered gives a message without a method to whoever waits for it. Answers
+// that nobody waits for, late ones for example, are dropped.
+func (c *conn) answered(m message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := string(m.id)
+	if answer := c.questions[id]; answer != nil {
+		answer <- m // of capacity 1, and used once
+		delete(c.questions, id)
+	}
+}

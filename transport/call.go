@@ -1,0 +1,107 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+)
+
+// errCancelled is the cause of a call's context after the client cancelled it.
+var errCancelled = errors.New("cancelled by the client")
+
+// Call is one request being handled, and the session that mcp-go sees for it:
+// [server.ClientSessionFromContext] returns it inside a handler. Its exported
+// methods may be called from several goroutines and after the call has ended.
+type Call struct {
+	conn     *conn
+	id       string // <connection>/<number>
+	msg      message
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	silent   atomic.Bool // cancelled by the client: nothing more may be sent
+	progress progress
+	handled  chan struct{} // closed when HandleMessage has returned
+	pumping  sync.WaitGroup
+
+	mu     sync.Mutex // guards the fields below
+	client client
+	notes  chan mcp.JSONRPCNotification
+	filter mcp.SubscriptionFilter // of a listen stream
+	ended  bool
+}
+
+// RequestID identifies the request in logs, in _meta and to what lies behind:
+// unlike the client's own id it is unique across connections.
+func (c *Call) RequestID() string { return c.id }
+
+// Report says how far the call is. It never blocks and never fails: reports
+// merge until one may be sent, of done, total, phase and message only the last
+// is kept, and deltas are joined. total 0 means unknown. The deltas of a call,
+// joined, are its text. message words the state in one line; it is called, if at
+// all, later and possibly several times, from another goroutine, and must be
+// quick; nil means none. What a call reports after its handler has returned is
+// dropped, and so is everything when the client sent no progressToken.
+func (c *Call) Report(done, total float64, phase, delta string, message func() string) {
+	if c.progress.token == nil {
+		return
+	}
+	if c.progress.report(done, total, phase, delta, message) {
+		c.conn.out.poke()
+	}
+}
+
+// serve handles the request and queues its answer.
+func (c *Call) serve() {
+	defer c.cancel(nil)
+	if c.progress.token != nil {
+		c.conn.out.watch(c)
+	}
+	resp := c.handle()
+	c.msg.body = nil
+	c.stopNotes()
+	c.conn.out.unwatch(c)
+	last, seq := c.progress.end()
+	if last != nil {
+		c.conn.out.put(item{call: c, parts: [][]byte{last.encode()}})
+	}
+	parts := c.encode(resp, seq)
+	c.conn.forget(c) // the client may use the id again as soon as it has the answer
+	c.conn.out.put(item{call: c, parts: parts, last: true})
+}
+
+// handle runs the request. A panic is one failed call.
+func (c *Call) handle() (resp mcp.JSONRPCMessage) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			c.conn.log.Error().Str("request", c.id).Str("method", c.msg.method).
+				Interface("panic", cause).Bytes("stack", debug.Stack()).Msg("a call panicked")
+			resp = c.internalError()
+		}
+	}()
+	srv := c.conn.hub.srv
+	return srv.HandleMessage(srv.WithContext(c.ctx, c), c.msg.body)
+}
+
+// stop cancels the call at the client's wish: nothing more is sent for it.
+func (c *Call) stop() {
+	c.silent.Store(true)
+	c.cancel(errCancelled)
+}
+
+// release gives back what the call holds of the connection's limits.
+func (c *Call) release() { c.conn.release(c) }
+
+func (c *Call) isListen() bool { return c.msg.method == string(mcp.MethodSubscriptionsListen) }
+
+var _ interface {
+	server.SessionWithClientInfo
+	server.SessionWithProtocolVersion
+	server.SessionWithElicitation
+	server.SessionWithSubscriptionFilter
+	server.SessionWithResourceSubscriptionsErr
+} = (*Call)(nil)

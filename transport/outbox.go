@@ -1,0 +1,251 @@
+package transport
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// maxWaiting is how many messages may wait for a client that does not read
+// before no more of its own are taken.
+const maxWaiting = 1024
+
+// sink is where a connection's messages go, whole and in order. It is used by
+// one goroutine. A message comes in parts, so that large ones need no copy.
+type sink interface {
+	write(parts ...[]byte) error
+	flush() error
+}
+
+// item is one message on its way out.
+type item struct {
+	call  *Call // whose it is; nil for the connection's own
+	parts [][]byte
+	last  bool // the call's answer
+	news  bool // a broadcast: one that waits already is not queued again
+}
+
+// outbox is the one ordered queue of what a connection sends. Messages are
+// queued; progress is fetched from the calls when it is due and the sink is
+// free, so no call ever waits for the client, and what was not sent yet merges.
+type outbox struct {
+	sink   sink
+	o      *Options
+	failed func(error)   // called once, when the sink fails; all later output is dropped
+	wake   chan struct{} // of capacity 1
+	done   chan struct{} // closed when run returns
+
+	mu      sync.Mutex // guards the fields below
+	queue   []item
+	news    map[string]bool    // the broadcasts in queue
+	watched map[*Call]struct{} // the calls that want progress
+	due     time.Time          // when one of them has something to send; zero: look
+	full    chan struct{}      // closed when there is room again; nil while there is
+	closed  bool
+}
+
+func newOutbox(s sink, o *Options, failed func(error)) *outbox {
+	return &outbox{
+		sink: s, o: o, failed: failed,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		news: map[string]bool{}, watched: map[*Call]struct{}{},
+	}
+}
+
+// put queues a message. It never blocks.
+func (b *outbox) put(it item) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if it.news {
+		key := it.key()
+		if b.news[key] {
+			return
+		}
+		b.news[key] = true
+	}
+	b.queue = append(b.queue, it)
+	if len(b.queue) >= maxWaiting && b.full == nil {
+		b.full = make(chan struct{})
+	}
+	b.signal()
+}
+
+// key identifies a broadcast. Streams have broadcasts of their own, tagged with
+// their id.
+func (it item) key() string { return string(it.parts[0]) }
+
+// room waits while the client leaves too much unread.
+func (b *outbox) room(ctx context.Context) {
+	b.mu.Lock()
+	full := b.full
+	b.mu.Unlock()
+	if full == nil {
+		return
+	}
+	select {
+	case <-full:
+	case <-ctx.Done():
+	}
+}
+
+// watch sends the progress of c, and its heartbeats, until unwatch.
+func (b *outbox) watch(c *Call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watched[c] = struct{}{}
+	b.look()
+}
+
+func (b *outbox) unwatch(c *Call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.watched, c)
+}
+
+// poke says that a watched call has something new.
+func (b *outbox) poke() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.look()
+}
+
+// look must be called with mu held.
+func (b *outbox) look() {
+	b.due = time.Time{}
+	b.signal()
+}
+
+func (b *outbox) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close lets run return once all that is queued was written.
+func (b *outbox) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.signal()
+}
+
+// run writes until close. It is the only user of the sink.
+func (b *outbox) run() {
+	defer close(b.done)
+	var failed bool
+	for {
+		it, wait, ok := b.next()
+		var err error
+		switch {
+		case failed && ok:
+		case ok:
+			err = b.emit(it)
+		case !failed:
+			err = b.sink.flush()
+		}
+		if err != nil {
+			failed = true
+			b.failed(err)
+		}
+		if !ok && !b.sleep(wait) {
+			return
+		}
+	}
+}
+
+// emit writes it, unless its call was cancelled meanwhile.
+func (b *outbox) emit(it item) error {
+	if it.call != nil && it.call.silent.Load() {
+		return nil
+	}
+	return b.sink.write(it.parts...)
+}
+
+// sleep waits for something to do until the given time, for ever if that is
+// zero. It reports false when there will never be anything.
+func (b *outbox) sleep(until time.Time) bool {
+	b.mu.Lock()
+	over := b.closed && len(b.queue) == 0
+	b.mu.Unlock()
+	if over {
+		return false
+	}
+	var alarm <-chan time.Time
+	if !until.IsZero() {
+		timer := time.NewTimer(time.Until(until))
+		defer timer.Stop()
+		alarm = timer.C
+	}
+	select {
+	case <-b.wake:
+	case <-alarm:
+	}
+	return true
+}
+
+// next returns what to write now, or when to look again.
+func (b *outbox) next() (it item, wait time.Time, ok bool) {
+	b.mu.Lock()
+	c, u, found := b.dueProgress()
+	if !found && len(b.queue) > 0 {
+		it, ok = b.pop(), true
+	}
+	wait = b.due
+	b.mu.Unlock()
+
+	switch {
+	case found:
+		return item{call: c, parts: [][]byte{u.encode()}}, wait, true
+	case ok && it.last:
+		// Before the write, not after it: a client may send its next request as
+		// soon as it has this answer.
+		it.call.release()
+	}
+	return it, wait, ok
+}
+
+// pop must be called with mu held and a queue that is not empty.
+func (b *outbox) pop() item {
+	it := b.queue[0]
+	b.queue[0] = item{} // lets go of the bytes
+	if b.queue = b.queue[1:]; len(b.queue) == 0 {
+		b.queue = nil
+	}
+	if it.news {
+		delete(b.news, it.key())
+	}
+	if b.full != nil && len(b.queue) < maxWaiting/2 {
+		close(b.full)
+		b.full = nil
+	}
+	return it
+}
+
+// dueProgress takes an update that is due, and sets when the next one is. It
+// must be called with mu held.
+func (b *outbox) dueProgress() (*Call, update, bool) {
+	if len(b.watched) == 0 {
+		b.due = time.Time{}
+		return nil, update{}, false
+	}
+	now := time.Now()
+	if b.due.After(now) {
+		return nil, update{}, false
+	}
+	b.due = time.Time{}
+	for c := range b.watched {
+		due := c.progress.due(b.o)
+		if !due.After(now) {
+			if u, ok := c.progress.take(now); ok {
+				b.due = time.Time{} // another may be due too
+				return c, u, true
+			}
+			continue
+		}
+		if b.due.IsZero() || due.Before(b.due) {
+			b.due = due
+		}
+	}
+	return nil, update{}, false
+}

@@ -1,0 +1,153 @@
+package transport
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// decode reads one progress notification.
+func decode(t interface{ Fatalf(string, ...any) }, b []byte) reply {
+	var r reply
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatalf("encode() = %q: %v", b, err)
+	}
+	return r
+}
+
+func TestProgressValues(t *testing.T) {
+	type sent struct{ Progress, Total float64 }
+	tests := []struct {
+		name    string
+		reports []sent // done, total; NaN, NaN: none, a heartbeat
+		want    []sent // total 0: absent
+	}{
+		{"moves", []sent{{1, 0}, {2, 0}}, []sent{{1, 0}, {2, 0}}},
+		{"stands", []sent{{1, 0}, {1, 0}, {1, 0}}, []sent{{1, 0}, {1.001, 0}, {1.002, 0}}},
+		{"goes back", []sent{{10, 0}, {3, 0}, {11, 0}}, []sent{{10, 0}, {10.001, 0}, {11, 0}}},
+		{"total", []sent{{1, 5}, {5, 5}, {5, 5}, {9, 5}}, []sent{{1, 5}, {5, 5}, {5.001, 5.001}, {9, 9}}},
+		{"total becomes known", []sent{{1, 0}, {2, 5}}, []sent{{1, 0}, {2, 5}}},
+		{"heartbeats", []sent{{math.NaN(), math.NaN()}, {math.NaN(), math.NaN()}, {7, 0}}, []sent{{0, 0}, {0.001, 0}, {7, 0}}},
+		{"no numbers", []sent{{math.NaN(), 1}, {-3, -1}, {math.Inf(-1), math.Inf(1)}}, []sent{{0, 1}, {0.001, 0}, {0.002, 0}}},
+		{"huge", []sent{{math.Inf(1), 0}, {math.MaxFloat64, 0}}, []sent{{1 << 53, 0}, {1<<53 + 2, 0}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := progress{token: json.RawMessage(`"t"`)}
+			var got []sent
+			for i, r := range test.reports {
+				if !(math.IsNaN(r.Progress) && math.IsNaN(r.Total)) {
+					p.report(r.Progress, r.Total, "", "", nil)
+				}
+				u, _ := p.take(time.Time{})
+				n := decode(t, u.encode())
+				if seq := n.Params.Meta[metaSeq]; seq != float64(i+1) {
+					t.Errorf("seq of notification %d = %v", i+1, seq)
+				}
+				s := sent{Progress: n.Params.Progress}
+				if n.Params.Total != nil {
+					s.Total = *n.Params.Total
+				}
+				got = append(got, s)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("reports %v (-want +got):\n%s", test.reports, diff)
+			}
+		})
+	}
+}
+
+// TestDeltas cuts a text anywhere, even inside characters, and takes updates
+// anywhere between: what was sent, joined, is the text.
+func TestDeltas(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.String().Draw(t, "text")
+		p := progress{token: json.RawMessage(`1`)}
+		var got strings.Builder
+		var last float64 = -1
+		collect := func(u update) {
+			n := decode(t, u.encode())
+			if n.Params.Progress <= last {
+				t.Fatalf("progress %v after %v", n.Params.Progress, last)
+			}
+			last = n.Params.Progress
+			delta, _ := n.Params.Meta[metaDelta].(string)
+			got.WriteString(delta)
+		}
+		for rest := text; rest != ""; {
+			n := rapid.IntRange(1, len(rest)).Draw(t, "n")
+			p.report(rapid.Float64().Draw(t, "done"), 0, "", rest[:n], nil)
+			rest = rest[n:]
+			if rapid.Bool().Draw(t, "take") {
+				u, _ := p.take(time.Time{})
+				collect(u)
+			}
+		}
+		if u, _ := p.end(); u != nil {
+			collect(*u)
+		}
+		if got.String() != text {
+			t.Fatalf("deltas of %q joined = %q", text, got.String())
+		}
+	})
+}
+
+func TestDeltaIsNeverCutInACharacter(t *testing.T) {
+	p := progress{token: json.RawMessage(`1`)}
+	p.report(1, 0, "", "a\xe2\x82", nil)
+	u, _ := p.take(time.Time{})
+	if u.delta != "a" {
+		t.Errorf("take() with %q pending = %q, want %q", "a\xe2\x82", u.delta, "a")
+	}
+	p.report(2, 0, "", "\xac", nil)
+	if last, _ := p.end(); last == nil || last.delta != "€" {
+		t.Errorf("end() = %+v, want the delta %q", last, "€")
+	}
+}
+
+func TestProgressEnd(t *testing.T) {
+	p := progress{token: json.RawMessage(`1`)}
+	p.report(1, 0, "", "a", nil)
+	last, seq := p.end()
+	if last == nil || last.delta != "a" || seq != 2 {
+		t.Errorf("end() = %+v, %d, want the pending update and 2", last, seq)
+	}
+	if p.report(2, 0, "", "b", nil) {
+		t.Errorf("report() after end() = true, want false")
+	}
+	if u, ok := p.take(time.Time{}); ok {
+		t.Errorf("take() after end() = %+v, want none", u)
+	}
+}
+
+func TestProgressMessage(t *testing.T) {
+	tests := []struct {
+		name string
+		f    func() string
+		want string
+	}{
+		{"none", nil, ""},
+		{"plain", func() string { return "41 tok/s" }, "41 tok/s"},
+		{"lines and escapes", func() string { return "a\nb\x1b[31mc\u2028d" }, "ab[31mcd"},
+		{"long", func() string { return strings.Repeat("€", 300) }, strings.Repeat("€", 200)},
+		{"panics", func() string { panic("kaboom") }, ""},
+		{"not UTF-8", func() string { return "a\xffb" }, "a\ufffdb"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := progress{token: json.RawMessage(`"t"`)}
+			p.report(1, 0, "p", "", test.f)
+			u, _ := p.take(time.Time{})
+			got := decode(t, u.encode()).Params.Message
+			if got != test.want || utf8.RuneCountInString(got) > 200 {
+				t.Errorf("message = %q, want %q", got, test.want)
+			}
+		})
+	}
+}

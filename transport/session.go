@@ -1,0 +1,227 @@
+package transport
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+)
+
+// noteBuffer is how many notifications of one session may wait to be queued;
+// mcp-go drops what is beyond.
+const noteBuffer = 128
+
+// client is what is known of the client: from initialize, or from the request
+// itself since 2026-07-28.
+type client struct {
+	initialized bool
+	info        mcp.Implementation
+	can         mcp.ClientCapabilities
+	protocol    string
+}
+
+// SessionID is the request's id: each request is a session of its own.
+func (c *Call) SessionID() string { return c.id }
+
+// Initialize is called by mcp-go.
+func (c *Call) Initialize() { c.setClient(func(k *client) { k.initialized = true }) }
+
+// Initialized tells whether the client has introduced itself.
+func (c *Call) Initialized() bool { return c.knownClient().initialized }
+
+// GetClientInfo returns the client's name and version, zero before initialize.
+func (c *Call) GetClientInfo() mcp.Implementation { return c.knownClient().info }
+
+// SetClientInfo is called by mcp-go.
+func (c *Call) SetClientInfo(info mcp.Implementation) {
+	c.setClient(func(k *client) { k.info = info })
+}
+
+// GetClientCapabilities returns what the client can do for this request.
+func (c *Call) GetClientCapabilities() mcp.ClientCapabilities { return c.knownClient().can }
+
+// SetClientCapabilities is called by mcp-go.
+func (c *Call) SetClientCapabilities(can mcp.ClientCapabilities) {
+	c.setClient(func(k *client) { k.can = can })
+}
+
+// ProtocolVersion returns the version agreed on by initialize, "" before.
+func (c *Call) ProtocolVersion() string { return c.knownClient().protocol }
+
+// SetProtocolVersion is called by mcp-go.
+func (c *Call) SetProtocolVersion(version string) {
+	c.setClient(func(k *client) { k.protocol = version })
+}
+
+func (c *Call) knownClient() client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.client
+}
+
+func (c *Call) setClient(change func(*client)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.client)
+}
+
+// SetSubscriptionFilter is called by mcp-go when a listen stream begins and ends.
+func (c *Call) SetSubscriptionFilter(filter mcp.SubscriptionFilter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.filter = filter
+}
+
+// SubscriptionFilter returns what a listen stream asked for.
+func (c *Call) SubscriptionFilter() (mcp.SubscriptionFilter, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.filter, c.isListen()
+}
+
+// SubscribeToResource is SubscribeToResourceErr without the error.
+func (c *Call) SubscribeToResource(uri string) { _ = c.SubscribeToResourceErr(uri) }
+
+// SubscribeToResourceErr makes updates of the resource go to the connection. A
+// listen stream has its resources in its filter.
+func (c *Call) SubscribeToResourceErr(uri string) error {
+	if c.isListen() {
+		return nil
+	}
+	return c.conn.subscribe(uri)
+}
+
+// UnsubscribeFromResource undoes SubscribeToResource.
+func (c *Call) UnsubscribeFromResource(uri string) {
+	if !c.isListen() {
+		c.conn.unsubscribe(uri)
+	}
+}
+
+// SubscribedResources returns what updates are sent of, in no order.
+func (c *Call) SubscribedResources() []string {
+	if c.isListen() {
+		filter, _ := c.SubscriptionFilter()
+		return slices.Clone(filter.ResourceSubscriptions)
+	}
+	return c.conn.subscriptions()
+}
+
+// IsSubscribedToResource tells whether updates of the resource are sent.
+func (c *Call) IsSubscribedToResource(uri string) bool {
+	return slices.Contains(c.SubscribedResources(), uri)
+}
+
+// NotificationChannel takes what a handler sends through mcp-go. It is made when
+// it is first asked for, as few calls need it.
+func (c *Call) NotificationChannel() chan<- mcp.JSONRPCNotification {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.notes == nil {
+		c.notes = make(chan mcp.JSONRPCNotification, noteBuffer)
+		if !c.ended {
+			notes := c.notes
+			c.pumping.Go(func() { c.pump(notes) })
+		}
+	}
+	return c.notes
+}
+
+// pump queues the call's notifications until it was handled.
+func (c *Call) pump(notes <-chan mcp.JSONRPCNotification) {
+	for {
+		select {
+		case n := <-notes:
+			c.conn.out.room(c.ctx)
+			c.note(n)
+			continue
+		case <-c.handled:
+		}
+		for {
+			select {
+			case n := <-notes:
+				c.note(n)
+			default:
+				return
+			}
+		}
+	}
+}
+
+// stopNotes returns when all that the handler sent is queued.
+func (c *Call) stopNotes() {
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	close(c.handled)
+	c.pumping.Wait()
+}
+
+// note queues one notification. A listen stream may carry broadcasts once its
+// client knows that it stands.
+func (c *Call) note(n mcp.JSONRPCNotification) {
+	var stream json.RawMessage
+	if c.isListen() {
+		stream = c.msg.id
+	}
+	c.conn.out.put(item{call: c, parts: [][]byte{encodeNote(n, stream)}})
+	if n.Method == mcp.MethodNotificationSubscriptionsAcknowledged {
+		c.conn.listen(c)
+	}
+}
+
+// encodeNote marshals a notification, tagged with the id of the listen stream
+// it goes to, if any.
+func encodeNote(n mcp.JSONRPCNotification, stream json.RawMessage) []byte {
+	meta := maps.Clone(n.Params.Meta)
+	if stream != nil {
+		if meta == nil {
+			meta = map[string]any{}
+		}
+		meta[mcp.MetaKeySubscriptionID] = stream
+	}
+	n.Params.Meta = meta
+	b, err := json.Marshal(n)
+	if err != nil {
+		// Only a handler that sends what cannot be marshalled gets here.
+		b = fmt.Appendf(nil, `{"jsonrpc":"2.0","method":%q}`, n.Method)
+	}
+	return b
+}
+
+// newsSession is the one session of a connection that mcp-go broadcasts to; the
+// connection passes on what its client subscribed to.
+type newsSession struct{ conn *conn }
+
+func (s newsSession) Initialize()       {}
+func (s newsSession) Initialized() bool { return true }
+func (s newsSession) SessionID() string { return s.conn.id }
+func (s newsSession) NotificationChannel() chan<- mcp.JSONRPCNotification {
+	return s.conn.news
+}
+
+var _ server.ClientSession = newsSession{}
+
+// wants tells whether a listen stream asked for a notification.
+func wants(filter mcp.SubscriptionFilter, n mcp.JSONRPCNotification) bool {
+	switch n.Method {
+	case mcp.MethodNotificationToolsListChanged:
+		return filter.ToolsListChanged
+	case mcp.MethodNotificationPromptsListChanged:
+		return filter.PromptsListChanged
+	case mcp.MethodNotificationResourcesListChanged:
+		return filter.ResourcesListChanged
+	case mcp.MethodNotificationResourceUpdated:
+		return slices.Contains(filter.ResourceSubscriptions, updatedURI(n))
+	}
+	return false
+}
+
+// updatedURI returns which resource a notification is about, "" if none.
+func updatedURI(n mcp.JSONRPCNotification) string {
+	uri, _ := n.Params.AdditionalFields["uri"].(string)
+	return uri
+}
