@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/mark3labs/mcp-go/client"
+	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/ollama"
+)
+
+// demoServer is this program serving MCP over stdio in a process of its own, as an MCP
+// host sees it. Calls are made one after another.
+type demoServer struct {
+	name   string
+	client *client.Client
+
+	mu       sync.Mutex     // guards progress
+	progress func(progress) // of the call that runs; nil between calls
+}
+
+// startServer starts the server in front of an Ollama.
+func startServer(ctx context.Context, h ollama.Host) (*demoServer, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("start the server: %w", err)
+	}
+	// No arguments, as in an MCP host's settings.
+	c, err := client.NewStdioMCPClient(program, []string{"OLLAMA_MCP_OLLAMA=" + h.String()})
+	if err != nil {
+		return nil, fmt.Errorf("start the server: %w", err)
+	}
+	s := &demoServer{client: c}
+	if err := s.initialize(ctx); err != nil {
+		return nil, fmt.Errorf("start the server: %w%s", errors.Join(err, s.close()), s.said())
+	}
+	return s, nil
+}
+
+// said is what the server has written to its log, once it has ended.
+func (s *demoServer) said() string {
+	log, ok := client.GetStderr(s.client)
+	if !ok {
+		return ""
+	}
+	text, _ := io.ReadAll(log) // from memory: cannot fail
+	return "\n" + string(text)
+}
+
+func (s *demoServer) initialize(ctx context.Context) error {
+	if err := s.client.Start(ctx); err != nil {
+		return err
+	}
+	s.client.OnNotification(s.notified)
+	var request mcp.InitializeRequest
+	request.Params.ClientInfo = mcp.Implementation{Name: "ollama-mcp-demo", Version: "1"}
+	r, err := s.client.Initialize(ctx, request)
+	if err != nil {
+		return err
+	}
+	s.name = fmt.Sprintf("%s %s, MCP %s over stdio", r.ServerInfo.Name, r.ServerInfo.Version, r.ProtocolVersion)
+	return nil
+}
+
+// close ends the server within seconds, even if it hangs.
+func (s *demoServer) close() error { return s.client.Close() }
+
+// reply is what the demo reads of a tool's structured result.
+type reply struct {
+	State string `json:"state"`
+	Text  string `json:"text"`
+	Usage struct {
+		PromptTokens int `json:"prompt_tokens"`
+		OutputTokens int `json:"output_tokens"`
+	} `json:"usage"`
+	Timing struct {
+		TokensPerSecond float64 `json:"tokens_per_second"`
+	} `json:"timing"`
+	Error struct {
+		Kind string `json:"kind"`
+	} `json:"error"`
+
+	words string // what the tool says
+}
+
+// loading reports whether the model was still being loaded when the tool answered.
+func (r *reply) loading() bool { return r.State == "loading" || r.Error.Kind == "loading" }
+
+// toolError is an error that a tool reported.
+type toolError struct{ tool, words string }
+
+func (e *toolError) Error() string { return e.tool + ": " + e.words }
+
+// call calls a tool, again for as long as its model is loading. The error is a
+// [*toolError] when the tool reports one.
+func (s *demoServer) call(ctx context.Context, tool string, args map[string]any, report func(progress)) (reply, error) {
+	s.watch(report)
+	defer s.watch(nil)
+	var request mcp.CallToolRequest
+	request.Params.Name = tool
+	request.Params.Arguments = args
+	request.Params.Meta = &mcp.Meta{ProgressToken: tool}
+	for {
+		result, err := s.client.CallTool(ctx, request)
+		if err != nil {
+			return reply{}, fmt.Errorf("%s: %w", tool, err)
+		}
+		r, err := readReply(result)
+		switch {
+		case err != nil:
+			return reply{}, fmt.Errorf("%s: %w", tool, err)
+		case r.loading():
+		case result.IsError:
+			return r, &toolError{tool, r.words}
+		default:
+			return r, nil
+		}
+	}
+}
+
+func readReply(result *mcp.CallToolResult) (r reply, err error) {
+	for _, c := range result.Content {
+		if text, ok := c.(mcp.TextContent); ok {
+			r.words += text.Text + "\n"
+		}
+	}
+	structured, err := json.Marshal(result.StructuredContent)
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(structured, &r)
+}
+
+// progress is a progress notification.
+type progress struct {
+	Message string
+	Delta   string // the text that came since the one before
+}
+
+func (s *demoServer) watch(report func(progress)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.progress = report
+}
+
+// notified is called by the client as notifications come, one at a time and in order.
+func (s *demoServer) notified(n mcp.JSONRPCNotification) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n.Method != "notifications/progress" || s.progress == nil {
+		return
+	}
+	message, _ := n.Params.AdditionalFields["message"].(string)
+	delta, _ := n.Params.Meta["ollama-mcp/delta"].(string)
+	s.progress(progress{Message: message, Delta: delta})
+}

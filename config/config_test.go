@@ -1,0 +1,178 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/ollama"
+)
+
+// unset takes every variable that Parse reads out of the test's environment.
+func unset(t *testing.T) {
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, "OLLAMA_") {
+			t.Setenv(name, "") // so that it comes back after the test
+			os.Unsetenv(name)
+		}
+	}
+}
+
+func writeFile(t *testing.T, content string) string {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPrecedence(t *testing.T) {
+	tests := []struct {
+		name string
+		flag bool
+		env  bool
+		file bool
+		want time.Duration
+	}{
+		{"default", false, false, false, 50 * time.Second},
+		{"file", false, false, true, 3 * time.Second},
+		{"environment over file", false, true, true, 2 * time.Second},
+		{"flag over all", true, true, true, time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			unset(t)
+			var args []string
+			if tt.file {
+				args = append(args, "--config", writeFile(t, "max-wait: 3s\nmax-calls: 7\nno-cloud: true\n"))
+			}
+			if tt.env {
+				t.Setenv("OLLAMA_MCP_MAX_WAIT", "2s")
+			}
+			if tt.flag {
+				args = append(args, "--max-wait", "1s")
+			}
+			c, command, done, err := Parse(args, "v", io.Discard)
+			if err != nil || done || command != "stdio" {
+				t.Fatalf("Parse(%q) = %q, %v, %v", args, command, done, err)
+			}
+			if c.Models.MaxWait != tt.want {
+				t.Errorf("Parse(%q): max-wait %s, want %s", args, c.Models.MaxWait, tt.want)
+			}
+			if tt.file && (c.Limits.MaxCalls != 7 || !c.Models.NoCloud) {
+				t.Errorf("Parse(%q): max-calls %d, no-cloud %v; want 7 and true, from the file", args, c.Limits.MaxCalls, c.Models.NoCloud)
+			}
+		})
+	}
+}
+
+func TestAddressAndItsOrigin(t *testing.T) {
+	tests := []struct {
+		name, flag, env, file, host string
+		want, origin                string
+	}{
+		{name: "default", want: "http://127.0.0.1:11434", origin: "the default"},
+		{name: "OLLAMA_HOST", host: "gpu-box", want: "http://gpu-box:11434", origin: "OLLAMA_HOST"},
+		{name: "variable", env: "other:1", host: "gpu-box", want: "http://other:1", origin: "OLLAMA_MCP_OLLAMA"},
+		{name: "file", file: "ollama: gpu-box:2", host: "other", want: "http://gpu-box:2", origin: "--config"},
+		{name: "flag", flag: "https://third", env: "other:1", host: "gpu-box", want: "https://third", origin: "--ollama"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			unset(t)
+			var args []string
+			if tt.flag != "" {
+				args = []string{"--ollama", tt.flag}
+			}
+			if tt.file != "" {
+				args = append(args, "--config", writeFile(t, tt.file))
+			}
+			if tt.env != "" {
+				t.Setenv("OLLAMA_MCP_OLLAMA", tt.env)
+			}
+			if tt.host != "" {
+				t.Setenv("OLLAMA_HOST", tt.host)
+			}
+			c, _, _, err := Parse(args, "v", io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Ollama.Host.String(); got != tt.want || c.Ollama.Origin != tt.origin {
+				t.Errorf("address %s from %s, want %s from %s", got, c.Ollama.Origin, tt.want, tt.origin)
+			}
+		})
+	}
+}
+
+func TestWrongSettingsNameTheFlag(t *testing.T) {
+	tests := []struct {
+		name  string
+		args  []string
+		env   map[string]string
+		words []string
+	}{
+		{name: "unknown flag", args: []string{"--max-wiat", "1s"}, words: []string{"--max-wiat", "--max-wait"}},
+		{name: "not a duration", args: []string{"--max-wait", "5"}, words: []string{"--max-wait"}},
+		{name: "zero", args: []string{"--max-calls", "0", "--drain=-1s"}, words: []string{"--max-calls", "--drain"}},
+		{name: "not a size", args: []string{"--max-message", "huge"}, words: []string{"--max-message", "16MiB"}},
+		{name: "not an address", args: []string{"--ollama", "ftp://x"}, words: []string{"--ollama", "ftp"}},
+		{name: "not an address in OLLAMA_HOST", env: map[string]string{"OLLAMA_HOST": "ftp://x"}, words: []string{"OLLAMA_HOST"}},
+		{name: "not a model", args: []string{"--default-model", "http://x"}, words: []string{"--default-model"}},
+		{name: "not a level", args: []string{"--log-level", "loud"}, words: []string{"--log-level", "debug"}},
+		{name: "unknown variable", env: map[string]string{"OLLAMA_MCP_MAXWAIT": "1s"}, words: []string{"OLLAMA_MCP_MAXWAIT", "OLLAMA_MCP_MAX_WAIT"}},
+		{name: "unknown key", args: []string{"--config", writeFile(t, "max_wait: 1s\n")}, words: []string{"max_wait", "max-wait"}},
+		{name: "not YAML", args: []string{"--config", writeFile(t, "{")}, words: []string{"--config"}},
+		{name: "no file", args: []string{"--config", "/nowhere.yaml"}, words: []string{"/nowhere.yaml"}},
+		{name: "unknown command", args: []string{"sreve"}, words: []string{"sreve"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			unset(t)
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			_, _, _, err := Parse(tt.args, "v", io.Discard)
+			if err == nil {
+				t.Fatalf("Parse(%q) succeeded", tt.args)
+			}
+			for _, w := range tt.words {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("Parse(%q): %q lacks %q", tt.args, err, w)
+				}
+			}
+		})
+	}
+}
+
+func TestHelpAndVersionEndWell(t *testing.T) {
+	for _, flag := range []string{"--help", "--version"} {
+		unset(t)
+		var out bytes.Buffer
+		if _, _, done, err := Parse([]string{flag}, "v1.2.3", &out); !done || err != nil || !strings.Contains(out.String(), "ollama-mcp") {
+			t.Errorf("Parse(%s) = %v, %v, printed %q", flag, done, err, out.String())
+		}
+	}
+}
+
+func TestAPIKey(t *testing.T) {
+	unset(t)
+	t.Setenv("OLLAMA_API_KEY", "hunter2")
+	for host, want := range map[string]ollama.Secret{
+		"https://ollama.com": "hunter2", "ollama.com": "hunter2", "http://127.0.0.1": "",
+		"https://ollama.com.evil.example": "", "https://notollama.com": "", "http://ollama.com": "",
+	} {
+		c, _, _, err := Parse([]string{"--ollama", host}, "v", io.Discard)
+		if err != nil || c.Ollama.APIKey != want {
+			t.Errorf("OLLAMA_API_KEY=hunter2 for %s: got %q, %v; want %q", host, string(c.Ollama.APIKey), err, string(want))
+		}
+		if printed := fmt.Sprintf("%+v", c); strings.Contains(printed, "hunter2") {
+			t.Errorf("a printed Config shows the key: %s", printed)
+		}
+	}
+}
