@@ -77,7 +77,9 @@ func newFleet(c *config.Config) *fleet.Fleet {
 	})
 	return fleet.New(
 		fleet.Host{Client: client, Address: c.Ollama.Host.String(), Origin: c.Ollama.Origin},
-		fleet.Options{MaxWait: c.Models.MaxWait, DefaultModel: c.Models.Default, NoCloud: c.Models.NoCloud},
+		fleet.Options{
+			MaxWait: c.Models.MaxWait, DefaultModel: c.Models.Default, NoCloud: c.Models.NoCloud, WedgeAfter: c.Ollama.WedgeAfter,
+		},
 	)
 }
 

@@ -41,6 +41,8 @@ type OllamaConfig struct {
 	Ollama string        `placeholder:"ADDRESS" help:"Ollama's address, such as http://gpu-box:11434; default: OLLAMA_HOST, else 127.0.0.1:11434."`
 	Stall  time.Duration `default:"120s" help:"Give up on an answer that has begun and then stays silent for this long."`
 
+	WedgeAfter time.Duration `default:"${wedge_after}" help:"Reload a model that gives no first token for this long after a cancelled call: Ollama may have lost its slot."`
+
 	Host   ollama.Host   `kong:"-"` // where Ollama is
 	Origin string        `kong:"-"` // what said so: a flag, a variable or the default
 	APIKey ollama.Secret `kong:"-"` // OLLAMA_API_KEY, when Host is ollama.com
@@ -121,7 +123,7 @@ func newParser(c *Config, version string, stdout io.Writer) (*kong.Kong, error) 
 		kong.Writers(stdout, stdout),
 		kong.Exit(func(int) { panic(errPrinted) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
-		kong.Vars{"version": "ollama-mcp " + version, "max_wait": fleet.DefaultMaxWait.String()},
+		kong.Vars{"version": "ollama-mcp " + version, "max_wait": fleet.DefaultMaxWait.String(), "wedge_after": fleet.DefaultWedgeAfter.String()},
 	)
 }
 
@@ -177,6 +179,7 @@ func (c *Config) positive() error {
 		value int64
 	}{
 		{"--stall", int64(c.Ollama.Stall)},
+		{"--wedge-after", int64(c.Ollama.WedgeAfter)},
 		{"--max-wait", int64(c.Models.MaxWait)},
 		{"--max-calls", int64(c.Limits.MaxCalls)},
 		{"--max-message", int64(c.Limits.MaxMessage)},

@@ -20,6 +20,7 @@ type ClientOptions struct {
 	TLS       *tls.Config                                                       // for https hosts; nil is Go's default
 	Connect   time.Duration                                                     // limit on connecting, TLS included; 0 is 5 s
 	Stall     time.Duration                                                     // limit between two pieces of an answer that has begun; 0 is 120 s
+	Answer    time.Duration                                                     // limit on the first byte of an answer that needs no model: version, tags, ps, show, unload; 0 is 30 s
 	MaxIdle   int                                                               // idle connections kept; 0 is 64
 	UserAgent string                                                            // "" is "ollama-mcp"
 	Dial      func(ctx context.Context, network, addr string) (net.Conn, error) // nil is net.Dialer; tests put a pipe here
@@ -27,13 +28,14 @@ type ClientOptions struct {
 
 // Client speaks to one host. It is safe for concurrent use.
 //
-// A call has no limit of its own on the first byte of an answer, which may take minutes
-// while a model is read from disk: its context is the limit.
+// A call that needs a model has no limit of its own on the first byte of its answer, which
+// may take minutes while the model is read from disk: its context is the limit.
 type Client struct {
 	name      string
 	base      string
 	header    http.Header // of every request; never changed
 	stall     time.Duration
+	quick     time.Duration // limit on the first byte of what needs no model
 	transport *http.Transport
 }
 
@@ -44,6 +46,7 @@ func NewClient(o ClientOptions) *Client {
 		base:      o.Host.String(),
 		header:    o.header(),
 		stall:     cmp.Or(o.Stall, 120*time.Second),
+		quick:     cmp.Or(o.Answer, 30*time.Second),
 		transport: o.transport(),
 	}
 }
@@ -72,7 +75,7 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 	type answer struct {
 		Version string `json:"version"`
 	}
-	a, err := fetch(ctx, c, request{op: "version", path: "/api/version"},
+	a, err := fetch(ctx, c, request{op: "version", path: "/api/version", quick: true},
 		func(a *answer) bool { return a.Version != "" })
 	return a.Version, err
 }
@@ -82,7 +85,7 @@ func (c *Client) Tags(ctx context.Context) ([]Model, error) {
 	type answer struct {
 		Models []Model `json:"models"`
 	}
-	a, err := fetch(ctx, c, request{op: "tags", path: "/api/tags"},
+	a, err := fetch(ctx, c, request{op: "tags", path: "/api/tags", quick: true},
 		func(a *answer) bool { return a.Models != nil })
 	return a.Models, err
 }
@@ -92,7 +95,7 @@ func (c *Client) PS(ctx context.Context) ([]Running, error) {
 	type answer struct {
 		Models []Running `json:"models"`
 	}
-	a, err := fetch(ctx, c, request{op: "ps", path: "/api/ps"},
+	a, err := fetch(ctx, c, request{op: "ps", path: "/api/ps", quick: true},
 		func(a *answer) bool { return a.Models != nil })
 	return a.Models, err
 }
@@ -102,7 +105,7 @@ func (c *Client) Show(ctx context.Context, model Name) (*Shown, error) {
 	body := struct {
 		Model Name `json:"model"`
 	}{model}
-	a, err := fetch(ctx, c, request{op: "show", path: "/api/show", body: body},
+	a, err := fetch(ctx, c, request{op: "show", path: "/api/show", quick: true, body: body},
 		func(a *Shown) bool { return a.ModelInfo != nil || a.Capabilities != nil || a.Details.Format != "" })
 	if err != nil {
 		return nil, err
@@ -140,18 +143,20 @@ func (c *Client) Load(ctx context.Context, model Name, embedding bool, keepAlive
 		_, err := c.embed(ctx, "load", EmbedRequest{Model: model, KeepAlive: keepAlive, Options: o})
 		return err
 	}
-	return c.run(ctx, "load", &GenerateRequest{Model: model, KeepAlive: keepAlive, Options: o})
+	return c.run(ctx, generation("load", &GenerateRequest{Model: model, KeepAlive: keepAlive, Options: o}))
 }
 
 // Unload asks Ollama to unload a model. Ollama answers at once, whether the model was
 // loaded, absent or busy: only PS says when it is gone.
 func (c *Client) Unload(ctx context.Context, model Name) error {
-	return c.run(ctx, "unload", &GenerateRequest{Model: model, KeepAlive: "0s"})
+	r := generation("unload", &GenerateRequest{Model: model, KeepAlive: "0s"})
+	r.quick = true
+	return c.run(ctx, r)
 }
 
 // run makes a request whose answer has no text.
-func (c *Client) run(ctx context.Context, op string, r *GenerateRequest) error {
-	for _, err := range c.stream(ctx, generation(op, r), generateLine) {
+func (c *Client) run(ctx context.Context, r request) error {
+	for _, err := range c.stream(ctx, r, generateLine) {
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ const (
 	Busy         Kind = "busy"          // 429 or 503: ask again, after RetryAfter when it is set
 	LoadFailed   Kind = "load_failed"   // 500: the model could not be loaded: out of memory, runner died, broken file
 	Failed       Kind = "failed"        // any other 5xx, or an error line in a stream
-	Stalled      Kind = "stalled"       // an answer began and then nothing came for the stall time
+	Stalled      Kind = "stalled"       // nothing came for the time allowed: of an answer that had begun, or of one that needs no model
 	Cut          Kind = "cut"           // the answer ended before Ollama said that it was done
 )
 

@@ -39,7 +39,7 @@ func (o *ClientOptions) transport() *http.Transport {
 		TLSHandshakeTimeout: connect,
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: cmp.Or(o.MaxIdle, 64),
-		IdleConnTimeout:     90 * time.Second,
+		IdleConnTimeout:     45 * time.Second, // before a proxy closes it, usually after 60 s or more, while we send
 		ReadBufferSize:      8 << 10,
 		WriteBufferSize:     4 << 10,
 	}
@@ -62,9 +62,10 @@ func limited(dial dialer, limit time.Duration) dialer {
 
 // request is what to ask of a host.
 type request struct {
-	op   string
-	path string
-	body any // sent as JSON with POST; nil is a GET
+	op    string
+	path  string
+	quick bool // needs no model, so that the answer must begin soon
+	body  any  // sent as JSON with POST; nil is a GET
 }
 
 // exchange is one request and its answer. Reading from it reads the answer's body and
@@ -87,7 +88,9 @@ func (c *Client) exchange(ctx context.Context, r request) (*exchange, error) {
 	x := &exchange{client: c, op: r.op, caller: ctx}
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
 	x.watchdog = time.AfterFunc(c.stall, func() { x.cancel(errStalled) })
-	x.watchdog.Stop() // until the first byte
+	if x.watchdog.Stop(); r.quick { // until the first byte
+		x.watchdog.Reset(c.quick)
+	}
 	if err := x.send(r); err != nil {
 		x.close()
 		return nil, err

@@ -27,7 +27,7 @@ func TestFaults(t *testing.T) {
 			t.Run(fault.Name+"/"+op.name+op.path, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f := ollamatest.NewPipeFake(ollamatest.Script{Tokens: tokens})
-					meet(t, f, client(t, f), fault, op.name, op.streams, op.do)
+					meet(t, f, client(t, f), fault, op)
 				})
 			})
 		}
@@ -45,40 +45,38 @@ func TestBigFaults(t *testing.T) {
 		for _, op := range operations {
 			if op.name == "tags" || op.name == "generate" {
 				t.Run(fault.Name+"/"+op.name, func(t *testing.T) {
-					meet(t, f, c, fault, op.name, op.streams, op.do)
+					meet(t, f, c, fault, op)
 				})
 			}
 		}
 	}
 }
 
-func meet(t *testing.T, f *ollamatest.Fake, c *ollama.Client, fault ollamatest.Fault, op string, streams bool,
-	do func(context.Context, *ollama.Client) (string, error),
-) {
+func meet(t *testing.T, f *ollamatest.Fake, c *ollama.Client, fault ollamatest.Fault, op operation) {
 	t.Helper()
 	f.Change(func(s *ollamatest.Script) { s.Faults[""] = fault })
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
-	text, err := do(ctx, c)
-	if !fault.Allows(err) {
-		t.Errorf("%s, %s: got error %v, want one of %q, success %t, deadline %t", op, fault.Name, err, fault.Kinds, fault.Success, fault.Waits)
+	text, err := op.do(ctx, c)
+	if !fault.Allows(err, op.quick) {
+		t.Errorf("%s, %s: got error %v, want one of %q, success %t, deadline %t", op.name, fault.Name, err, fault.Kinds, fault.Success, fault.Waits)
 	}
-	if streams && err == nil && text != strings.Join(tokens, "") {
-		t.Errorf("%s, %s: got a success with the text %.80q, want it whole", op, fault.Name, text)
+	if op.streams && err == nil && text != strings.Join(tokens, "") {
+		t.Errorf("%s, %s: got a success with the text %.80q, want it whole", op.name, fault.Name, text)
 	}
 	if !strings.HasPrefix(strings.Join(tokens, ""), text) {
-		t.Errorf("%s, %s: got text %.80q, want the beginning of what was said", op, fault.Name, text)
+		t.Errorf("%s, %s: got text %.80q, want the beginning of what was said", op.name, fault.Name, text)
 	}
 	var e *ollama.Error
-	if errors.As(err, &e) && (e.Op != op || e.Host != c.Name()) {
-		t.Errorf("%s, %s: got Op %q, Host %q, want %q, %q", op, fault.Name, e.Op, e.Host, op, c.Name())
+	if errors.As(err, &e) && (e.Op != op.name || e.Host != c.Name()) {
+		t.Errorf("%s, %s: got Op %q, Host %q, want %q, %q", op.name, fault.Name, e.Op, e.Host, op.name, c.Name())
 	}
 	if err != nil && (len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "<>\n\x00")) {
-		t.Errorf("%s, %s: the error is not one clean line: %q", op, fault.Name, err)
+		t.Errorf("%s, %s: the error is not one clean line: %q", op.name, fault.Name, err)
 	}
 	f.Change(func(s *ollamatest.Script) { delete(s.Faults, "") })
 	if _, err := c.Version(ctx); err != nil && ctx.Err() == nil {
-		t.Errorf("version, after %s with %s has gone: %v", op, fault.Name, err)
+		t.Errorf("version, after %s with %s has gone: %v", op.name, fault.Name, err)
 	}
 }
 
@@ -97,7 +95,7 @@ func TestPartialText(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f := ollamatest.NewPipeFake(ollamatest.Script{Tokens: tokens})
 					f.Change(func(s *ollamatest.Script) { s.Faults[path] = fault })
-					if got, err := do(t.Context(), client(t, f)); got != want || !fault.Allows(err) || err == nil {
+					if got, err := do(t.Context(), client(t, f)); got != want || !fault.Allows(err, false) || err == nil {
 						t.Errorf("%s, %s: got %q, %v; want %q and one of %q", path, fault.Name, got, err, want, fault.Kinds)
 					}
 				})

@@ -20,42 +20,45 @@ const (
 // tokens are what every fake here says. The long one does not fit a read buffer.
 var tokens = []string{" one", " \"two\"", " drei\n", " 四", strings.Repeat(" five", 2000), " six"}
 
-// operations are all that a client can do. They return the text that came, where there is any, and an error also for
-// a success that is none.
-var operations = []struct {
+type operation struct {
 	name, path string
 	streams    bool
+	quick      bool // needs no model
 	do         func(context.Context, *ollama.Client) (string, error)
-}{
-	{"version", "/api/version", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+}
+
+// operations are all that a client can do. They return the text that came, where there is any, and an error also for
+// a success that is none.
+var operations = []operation{
+	{"version", "/api/version", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
 		v, err := c.Version(ctx)
 		return "", orEmpty(err, v != "")
 	}},
-	{"tags", "/api/tags", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+	{"tags", "/api/tags", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
 		models, err := c.Tags(ctx)
 		return "", orEmpty(err, len(models) == 2)
 	}},
-	{"ps", "/api/ps", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+	{"ps", "/api/ps", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
 		_, err := c.PS(ctx)
 		return "", err
 	}},
-	{"show", "/api/show", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+	{"show", "/api/show", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
 		s, err := c.Show(ctx, tiny)
 		return "", orEmpty(err, s != nil && len(s.Capabilities) > 0)
 	}},
-	{"generate", "/api/generate", true, generate},
-	{"chat", "/api/chat", true, chat},
-	{"embed", "/api/embed", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+	{"generate", "/api/generate", true, false, generate},
+	{"chat", "/api/chat", true, false, chat},
+	{"embed", "/api/embed", false, false, func(ctx context.Context, c *ollama.Client) (string, error) {
 		r, err := c.Embed(ctx, &ollama.EmbedRequest{Model: tinyEmbed, Input: []string{"a", "b"}})
 		return "", orEmpty(err, r != nil && r.Embeddings.Len() == 2)
 	}},
-	{"load", "/api/generate", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+	{"load", "/api/generate", false, false, func(ctx context.Context, c *ollama.Client) (string, error) {
 		return "", c.Load(ctx, tiny, false, "", nil)
 	}},
-	{"load", "/api/embed", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+	{"load", "/api/embed", false, false, func(ctx context.Context, c *ollama.Client) (string, error) {
 		return "", c.Load(ctx, tinyEmbed, true, "", nil)
 	}},
-	{"unload", "/api/generate", false, func(ctx context.Context, c *ollama.Client) (string, error) {
+	{"unload", "/api/generate", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
 		return "", c.Unload(ctx, tiny)
 	}},
 }

@@ -34,7 +34,11 @@ func (x *exchange) fail(err error) error {
 		return fmt.Errorf("%s on %s: %w", x.op, x.client.name, x.caller.Err())
 	}
 	if context.Cause(x.ctx) == errStalled {
-		return x.error(Stalled, fmt.Sprintf("nothing came for %v", x.client.stall))
+		waited := x.client.stall
+		if !x.begun {
+			waited = x.client.quick
+		}
+		return x.error(Stalled, fmt.Sprintf("nothing came for %v", waited))
 	}
 	kind := NotOllama // it answered, but not with HTTP
 	var network net.Error

@@ -88,6 +88,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // begins on 2000-01-01
 				_, c := newRawHost(t, says(tt.answer))
+				c.transport.DisableKeepAlives = true // says closes without saying so
 				for op, call := range calls() {
 					var got *Error
 					if err := call(t.Context(), c); !errors.As(err, &got) {
@@ -194,6 +195,7 @@ func TestOwnContext(t *testing.T) {
 			return true // and wait for a request that never comes
 		}
 	}
+	const soon = 20 * time.Second // before any limit of the client's
 	tests := []struct {
 		name   string
 		answer func(io.Writer, *http.Request) bool
@@ -209,11 +211,11 @@ func TestOwnContext(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				_, c := newRawHost(t, tt.answer)
 				for op, call := range calls() {
-					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					ctx, cancel := context.WithTimeout(t.Context(), soon)
 					checkOwn(t, op, call(ctx, c), context.DeadlineExceeded)
 					cancel()
 					ctx, cancel = context.WithCancel(t.Context())
-					stop := time.AfterFunc(time.Minute, cancel)
+					stop := time.AfterFunc(soon, cancel)
 					checkOwn(t, op, call(ctx, c), context.Canceled)
 					stop.Stop()
 					checkOwn(t, op, call(ctx, c), context.Canceled) // before anything is sent

@@ -196,6 +196,8 @@ func waiting(p fleet.Phase, model ollama.Name) func() string {
 		fleet.Queued:  "asking Ollama about " + short(model),
 		fleet.Loading: "loading " + short(model),
 		fleet.Prompt:  short(model) + " is reading the prompt",
+
+		fleet.Recovering: short(model) + " gave no answer and is being reloaded",
 	}[p]
 	return func() string {
 		if s := time.Since(start).Round(time.Second); s > 0 {

@@ -446,3 +446,24 @@ func TestFirstAnswerStandsWhenAskingAgainFails(t *testing.T) {
 		t.Errorf("an invalid answer and a second one that is cut: got %q, valid %v, %v after %d requests; want the first, invalid", out.Text, out.Valid, err, asked)
 	}
 }
+
+func TestRecoveryIsSaid(t *testing.T) {
+	out, _, err := answer(t.Context(), asking{
+		sampling: &sampling{},
+		model:    "m:latest",
+		ask: func(_ context.Context, _ bool, w fleet.Watch) iter.Seq2[ollama.Chunk, error] {
+			return func(yield func(ollama.Chunk, error) bool) {
+				w.Phase(fleet.Recovering)
+				w.Placed(fleet.Place{Host: "h", Recovered: true})
+				yield(ollama.Chunk{Text: "hi", Done: &ollama.Done{Reason: "stop"}}, nil)
+			}
+		},
+	}, func(p Progress) {
+		if p.Message() == "" {
+			t.Errorf("phase %s has no message", p.Phase)
+		}
+	})
+	if err != nil || !strings.Contains(out.Note, "reloaded") {
+		t.Errorf("an answer after a recovery: note %q, %v; want it said", out.Note, err)
+	}
+}

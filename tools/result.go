@@ -80,6 +80,9 @@ func (r *run) output() answerOutput {
 	if r.mustFit() {
 		notes = append(notes, r.structure(&o))
 	}
+	if r.place.Recovered {
+		notes = append(notes, "the model was stuck and had to be reloaded for this answer")
+	}
 	o.Note = join(append(notes, r.endNote(), r.promptNote(o.Truncated)))
 	return o
 }

@@ -32,6 +32,7 @@ type Options struct {
 	MaxWait      time.Duration // limit on waiting for a load; 0 is DefaultMaxWait
 	DefaultModel ollama.Name   // the model for calls that name none
 	NoCloud      bool          // refuse models that run on ollama.com
+	WedgeAfter   time.Duration // wait for a first token on a model that a cancel may have left wedged; 0 is DefaultWedgeAfter
 }
 
 // Fleet is the hosts behaving as one. It is safe for concurrent use.
@@ -43,9 +44,10 @@ type Fleet struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // running loads
 
-	mu    sync.Mutex // guards loads and shown
-	loads map[loadKey]*load
-	shown map[string]*ollama.Shown // by digest
+	mu      sync.Mutex // guards loads, shown and traffic
+	loads   map[loadKey]*load
+	shown   map[string]*ollama.Shown // by digest
+	traffic map[ollama.Name]*traffic // of the models that have calls, or are suspect
 }
 
 // New makes a fleet of one host. Close it.
@@ -53,7 +55,13 @@ func New(h Host, o Options) *Fleet {
 	if o.MaxWait <= 0 {
 		o.MaxWait = DefaultMaxWait
 	}
-	f := &Fleet{host: h, opts: o, loads: map[loadKey]*load{}, shown: map[string]*ollama.Shown{}}
+	if o.WedgeAfter <= 0 {
+		o.WedgeAfter = DefaultWedgeAfter
+	}
+	f := &Fleet{
+		host: h, opts: o,
+		loads: map[loadKey]*load{}, shown: map[string]*ollama.Shown{}, traffic: map[ollama.Name]*traffic{},
+	}
 	f.life, f.stop = context.WithCancel(context.Background())
 	return f
 }
@@ -73,6 +81,8 @@ const (
 	Queued  Phase = "queued"  // accepted, nothing asked of Ollama yet
 	Loading Phase = "loading" // the model is being loaded
 	Prompt  Phase = "prompt"  // sent; Ollama reads the prompt or waits for a free slot
+
+	Recovering Phase = "recovering" // the model was wedged and is being unloaded, to be loaded again
 )
 
 // Place says where a call runs.
@@ -81,6 +91,7 @@ type Place struct {
 	ContextLength int           // tokens that the loaded model can hold; 0 when unknown
 	Remote        bool          // ollama.com runs the model
 	LoadWait      time.Duration // how long the call waited for the model to load
+	Recovered     bool          // the model was wedged and had to be reloaded for this call
 }
 
 // Watch is told how a call goes, from the call's own goroutine. Nil functions are not called.
@@ -160,6 +171,11 @@ func (f *Fleet) installed(ctx context.Context) []ollama.Name {
 		names = append(names, canonical(m.Name))
 	}
 	return names
+}
+
+// isKind reports whether err is a host's error of a kind.
+func isKind(err error, k ollama.Kind) bool {
+	return errors.Is(err, &ollama.Error{Kind: k})
 }
 
 // canonical is the canonical form of a name that Ollama itself sent.

@@ -308,3 +308,81 @@ func TestPhasesInOrder(t *testing.T) {
 		}
 	})
 }
+
+// cancelOne gives up a generation in its middle, which may wedge a model.
+func cancelOne(t *testing.T, f *Fleet) {
+	t.Helper()
+	for _, err := range f.Generate(t.Context(), &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}, Watch{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+}
+
+func TestWedgedModelRecovers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{TokenDelay: time.Second}, Options{})
+		cancelOne(t, f)
+		if err := fake.Await(t.Context(), func(s ollamatest.Seen) bool { return s.Active == 0 }); err != nil {
+			t.Fatal(err)
+		}
+		if fake.Wedge(ollamatest.TinyModel) == 0 {
+			t.Fatal("the fake had no slot to lose")
+		}
+		var places []Place
+		var phases []Phase
+		begin, got := time.Now(), ""
+		for c, err := range f.Generate(t.Context(), &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}, Watch{
+			Placed: func(p Place) { places = append(places, p) },
+			Phase:  func(p Phase) { phases = append(phases, p) },
+		}) {
+			if err != nil {
+				t.Fatalf("Generate on a wedged model: %v", err)
+			}
+			got += c.Text
+		}
+		if got == "" || len(places) != 2 || places[0].Recovered || !places[1].Recovered || time.Since(begin) < DefaultWedgeAfter {
+			t.Errorf("Generate on a wedged model: got %q after %s, places %+v; want text after a recovery", got, time.Since(begin), places)
+		}
+		if want := []Phase{Queued, Prompt, Recovering, Queued, Loading, Prompt}; !slices.Equal(phases, want) {
+			t.Errorf("phases: got %v, want %v", phases, want)
+		}
+		if len(f.traffic) != 0 {
+			t.Errorf("traffic after all calls ended: %v, want none", f.traffic)
+		}
+	})
+}
+
+func TestSlowPromptAfterACancelIsLeftAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{TokenDelay: time.Second}, Options{})
+		cancelOne(t, f)
+		fake.Change(func(s *ollamatest.Script) { s.FirstDelay = 60 * time.Second })
+		if got, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}); err != nil || got == "" {
+			t.Errorf("Generate with a first token after 60 s: got %q, %v; want text", got, err)
+		}
+		if n := fake.Seen().Loads; n != 1 {
+			t.Errorf("%d loads, want 1: the model was not wedged", n)
+		}
+	})
+}
+
+func TestQueueBehindOwnCallIsNoWedge(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{TokenDelay: 10 * time.Second, TokenCount: 30}, Options{})
+		cancelOne(t, f)
+		var wg sync.WaitGroup
+		for range 2 { // the second waits five minutes for the one slot
+			wg.Go(func() {
+				if got, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}); err != nil || got == "" {
+					t.Errorf("Generate: got %q, %v; want text", got, err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := fake.Seen().Loads; n != 1 {
+			t.Errorf("%d loads, want 1: the model was not wedged", n)
+		}
+	})
+}

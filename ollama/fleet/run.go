@@ -11,51 +11,65 @@ import (
 // Errors are *[Error], *[LoadingError], *[CloudError] or the context's.
 func (f *Fleet) Generate(ctx context.Context, r *ollama.GenerateRequest, w Watch) iter.Seq2[ollama.Chunk, error] {
 	need := LoadRequest{Model: r.Model, KeepAlive: r.KeepAlive, Options: r.Options}
-	return f.stream(ctx, need, w, func() iter.Seq2[ollama.Chunk, error] { return f.host.Client.Generate(ctx, r) })
+	return f.stream(ctx, need, w, func(ctx context.Context) iter.Seq2[ollama.Chunk, error] { return f.host.Client.Generate(ctx, r) })
 }
 
 // Chat streams the next message of a chat, as Generate does.
 func (f *Fleet) Chat(ctx context.Context, r *ollama.ChatRequest, w Watch) iter.Seq2[ollama.Chunk, error] {
 	need := LoadRequest{Model: r.Model, KeepAlive: r.KeepAlive, Options: r.Options}
-	return f.stream(ctx, need, w, func() iter.Seq2[ollama.Chunk, error] { return f.host.Client.Chat(ctx, r) })
-}
-
-func (f *Fleet) stream(ctx context.Context, need LoadRequest, w Watch, run func() iter.Seq2[ollama.Chunk, error]) iter.Seq2[ollama.Chunk, error] {
-	return func(yield func(ollama.Chunk, error) bool) {
-		if err := f.place(ctx, need, w); err != nil {
-			yield(ollama.Chunk{}, err)
-			return
-		}
-		for c, err := range run() {
-			if err != nil {
-				err = f.fail(ctx, need.Model, err)
-			}
-			if !yield(c, err) {
-				return
-			}
-		}
-	}
+	return f.stream(ctx, need, w, func(ctx context.Context) iter.Seq2[ollama.Chunk, error] { return f.host.Client.Chat(ctx, r) })
 }
 
 // Embed embeds the inputs, in order; the model is loaded first. Errors as in Generate.
 func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, w Watch) (*ollama.EmbedResponse, error) {
-	if err := f.place(ctx, LoadRequest{Model: r.Model, KeepAlive: r.KeepAlive, Options: r.Options}, w); err != nil {
-		return nil, err
-	}
-	resp, err := f.host.Client.Embed(ctx, r)
-	if err != nil {
-		return nil, f.fail(ctx, r.Model, err)
-	}
-	return resp, nil
+	need := LoadRequest{Model: r.Model, KeepAlive: r.KeepAlive, Options: r.Options}
+	var resp *ollama.EmbedResponse
+	err := f.run(ctx, need, w, func(ctx context.Context, alive func()) (err error) {
+		resp, err = f.host.Client.Embed(ctx, r)
+		return err
+	})
+	return resp, err
 }
 
-// place makes the model ready and tells where the call will run.
-func (f *Fleet) place(ctx context.Context, need LoadRequest, w Watch) error {
-	p, err := f.ready(ctx, need, w)
-	if err != nil {
-		return err
+// stream is run for what streams.
+func (f *Fleet) stream(ctx context.Context, need LoadRequest, w Watch, ask func(context.Context) iter.Seq2[ollama.Chunk, error]) iter.Seq2[ollama.Chunk, error] {
+	return func(yield func(ollama.Chunk, error) bool) {
+		left := false
+		err := f.run(ctx, need, w, func(ctx context.Context, alive func()) error {
+			for c, err := range ask(ctx) {
+				if err != nil {
+					return err
+				}
+				alive()
+				if left = !yield(c, nil); left {
+					return context.Canceled
+				}
+			}
+			return nil
+		})
+		if err != nil && !left {
+			yield(ollama.Chunk{}, err)
+		}
 	}
-	w.placed(p)
-	w.phase(Prompt)
-	return nil
+}
+
+// run makes the model ready and runs a call on it. On a model that an earlier cancel may
+// have left wedged, a call that gets no answer in time is made again after a recovery.
+func (f *Fleet) run(ctx context.Context, need LoadRequest, w Watch, call func(ctx context.Context, alive func()) error) error {
+	for recovered := false; ; recovered = true {
+		p, err := f.ready(ctx, need, w)
+		if err != nil {
+			return err
+		}
+		p.Recovered = recovered
+		w.placed(p)
+		w.phase(Prompt)
+		if err = f.guard(ctx, need.Model, call); err != errWedged {
+			return f.fail(ctx, need.Model, err)
+		}
+		w.phase(Recovering)
+		if err := f.recover(ctx, need.Model); err != nil {
+			return err
+		}
+	}
 }

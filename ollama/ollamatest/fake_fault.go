@@ -22,6 +22,8 @@ type Fault struct {
 	Kinds   []ollama.Kind
 	Success bool
 	Waits   bool
+	// Slow says that nothing comes for minutes, which what needs no model takes for a stall.
+	Slow bool
 	// Big says that it moves tens of megabytes.
 	Big bool
 
@@ -32,10 +34,13 @@ type Fault struct {
 	serve func(*call)
 }
 
-// Allows reports whether err is a right outcome of a call that met the fault.
-func (f Fault) Allows(err error) bool {
+// Allows reports whether err is a right outcome of a call that met the fault. quick says
+// that the call needs no model.
+func (f Fault) Allows(err error, quick bool) bool {
 	var e *ollama.Error
 	switch {
+	case f.Slow && quick:
+		return errors.As(err, &e) && e.Kind == ollama.Stalled
 	case err == nil:
 		return f.Success
 	case errors.As(err, &e):
@@ -95,12 +100,12 @@ func Hangup() Fault {
 
 // Silent reads the request and never answers.
 func Silent() Fault {
-	return Fault{Name: "silent", Waits: true, serve: (*call).wait}
+	return Fault{Name: "silent", Waits: true, Slow: true, serve: (*call).wait}
 }
 
 // SlowStart waits before it answers as it should. A cold load of a large model takes minutes.
 func SlowStart(d time.Duration) Fault {
-	return Fault{Name: "slow start", Success: true, serve: func(c *call) {
+	return Fault{Name: "slow start", Success: true, Slow: true, serve: func(c *call) {
 		if sleep(c.r.Context(), d) == nil {
 			c.route()
 		}
