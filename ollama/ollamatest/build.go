@@ -314,8 +314,7 @@ func run(ctx context.Context, dir string, env []string, name string, args ...str
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
-	// Interrupted, the go command stops its compilers; killed, it would leave them running.
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	interruptTogether(cmd)
 	cmd.WaitDelay = 5 * time.Second
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

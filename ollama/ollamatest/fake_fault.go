@@ -158,8 +158,9 @@ func ErrorObjectAfter(lines int) Fault {
 
 func errorLine(name string, lines int, body []byte) Fault {
 	kinds := []ollama.Kind{ollama.Failed, ollama.LoadFailed}
+	body = append(body, '\n')
 	return Fault{Name: name, Kinds: kinds, serve: func(c *call) {
-		c.strike(lines, 0, func(c *call) { _, _ = c.w.Write(append(body, '\n')) })
+		c.strike(lines, 0, func(c *call) { _, _ = c.w.Write(body) })
 	}}
 }
 

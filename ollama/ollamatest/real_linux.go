@@ -15,6 +15,13 @@ func ownProcessGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
+// interruptTogether has the end of cmd's context interrupt cmd and what it started: the go command alone would leave its
+// compilers running.
+func interruptTogether(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+}
+
 // terminate asks p to end.
 func terminate(p *os.Process) {
 	_ = p.Signal(syscall.SIGTERM) // fails when p has ended, which is what was asked for

@@ -14,6 +14,10 @@ import (
 
 func ownProcessGroup(*exec.Cmd) {}
 
+func interruptTogether(cmd *exec.Cmd) {
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+}
+
 func terminate(p *os.Process) {
 	if p.Signal(os.Interrupt) != nil { // Windows has no such signal
 		_ = p.Kill()
