@@ -145,6 +145,7 @@ func (r *run) take(c ollama.Chunk) {
 	r.calls = append(r.calls, c.ToolCalls...)
 	r.tokens += c.Tokens
 	if c.Done != nil {
+		r.tokens-- // its line is no token
 		r.done = c.Done
 		r.usage.add(c.Done)
 	}

@@ -46,8 +46,7 @@ type loadedModel struct {
 func (o *listModelsOutput) words() []string {
 	lines := []string{o.Note}
 	for _, m := range o.Models {
-		line := fmt.Sprintf("%s: %s %s, %.1f GB, %s", m.Name, m.Parameters, m.Quantization,
-			float64(m.SizeBytes)/1e9, strings.Join(m.Capabilities, ", "))
+		line := fmt.Sprintf("%s: %s %s, %s, %s", m.Name, m.Parameters, m.Quantization, size(m.SizeBytes), strings.Join(m.Capabilities, ", "))
 		if m.Remote {
 			line += ", runs on ollama.com"
 		}
@@ -57,6 +56,14 @@ func (o *listModelsOutput) words() []string {
 		lines = append(lines, line)
 	}
 	return []string{strings.Join(lines, "\n")}
+}
+
+// size is a number of bytes as people say it.
+func size(bytes int64) string {
+	if bytes < 1e8 {
+		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
 }
 
 // listModels lists the installed models.
