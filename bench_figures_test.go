@@ -42,7 +42,7 @@ func sizes(b *testing.B, p programs) []figure {
 		}
 		return float64(info.Size())
 	}
-	return []figure{{"stripped binary", size(p.ours), size(p.bare), "bytes", "bare", limit{value: 12 << 20}}}
+	return []figure{{"stripped binary", size(p.ours), size(p.bare), "bytes", "bare", limit{value: 12e6}}}
 }
 
 func starts(b *testing.B, p programs) (figures []figure) {

@@ -3,7 +3,8 @@ module ollama-mcp
 go 1.26
 
 require (
-	github.com/alecthomas/kong v1.17.0
+	github.com/alexflint/go-arg v1.6.1
+	github.com/alexflint/go-scalar v1.2.0
 	github.com/google/go-cmp v0.7.0
 	github.com/invopop/jsonschema v0.14.0
 	github.com/mark3labs/mcp-go v1.2.1

@@ -41,7 +41,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
-	c, command, done, err := config.Parse(args, buildVersion(), os.Stdout)
+	c, done, err := config.Parse(args, buildVersion(), os.Stdout)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "ollama-mcp: %v\nTry: ollama-mcp --help\n", err)
 		return exitUsage
@@ -49,10 +49,10 @@ func run(ctx context.Context, args []string) int {
 	if done {
 		return exitOK
 	}
-	if command == "demo" {
+	if c.Demo != nil {
 		return exitCode(cli.Demo(ctx, c, os.Stdout))
 	}
-	if command == "call" && c.Log.LogLevel == "warn" {
+	if c.Call != nil && c.Log.LogLevel == "warn" {
 		c.Log.LogLevel = "error" // the command prints what went wrong itself
 	}
 	log := c.Log.Logger(os.Stderr, isatty.IsTerminal(os.Stderr.Fd()))
@@ -63,8 +63,8 @@ func run(ctx context.Context, args []string) int {
 		fmt.Fprintf(os.Stderr, "ollama-mcp: %v\n", err)
 		return exitError
 	}
-	if command == "call" {
-		return cli.Call(ctx, set, c.Call, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+	if c.Call != nil {
+		return cli.Call(ctx, set, *c.Call, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 			Terminal: isatty.IsTerminal(os.Stdout.Fd())})
 	}
 	return exitCode(serveStdio(ctx, c, hosts, set, log))

@@ -8,147 +8,142 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
+	"github.com/alexflint/go-arg"
 	"github.com/rs/zerolog"
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 )
 
-// EnvPrefix starts the name of every environment twin: --max-wait is OLLAMA_MCP_MAX_WAIT.
-const EnvPrefix = "OLLAMA_MCP"
-
-// Config is everything that can be set. Its fields are valid once Parse returned it.
+// Config is everything that can be set. Its fields are valid once Parse returned it. A field
+// with a tag arg:"--name" is a setting.
 type Config struct {
-	File    kong.ConfigFlag  `name:"config" placeholder:"FILE" type:"path" help:"YAML file with settings; its keys are the long flag names."`
-	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
-
-	Ollama OllamaConfig `embed:"" group:"Ollama"`
-	Models ModelConfig  `embed:"" group:"Models"`
-	Limits LimitConfig  `embed:"" group:"Limits"`
-	Log    LogConfig    `embed:"" group:"Log"`
-
-	Stdio StdioCommand `cmd:"" default:"1" hidden:""`
-	Call  CallCommand  `cmd:"" help:"Call one tool from the shell."`
-	Demo  DemoCommand  `cmd:"" help:"Show the main job on a real Ollama."`
+	Ollama OllamaConfig
+	Models ModelConfig
+	Limits LimitConfig
+	Log    LogConfig
+	Command
 }
 
-// OllamaConfig says where Ollama is.
+// OllamaConfig says where Ollama is and how long to wait for it.
 type OllamaConfig struct {
-	Ollama string        `placeholder:"ADDRESS" help:"Ollama's address, such as http://gpu-box:11434; default: OLLAMA_HOST, else 127.0.0.1:11434."`
-	Stall  time.Duration `default:"120s" help:"Give up on an answer that has begun and then stays silent for this long."`
+	Ollama     string        `arg:"--ollama" placeholder:"ADDRESS" help:"Ollama's address, such as http://gpu-box:11434; without it OLLAMA_HOST, else 127.0.0.1:11434"`
+	Stall      time.Duration `arg:"--stall" placeholder:"TIME" help:"give up on an answer that has begun and then stays silent for this long"`
+	WedgeAfter time.Duration `arg:"--wedge-after" placeholder:"TIME" help:"reload a model that gives no first token for this long after a cancelled call: Ollama may have lost its slot"`
 
-	WedgeAfter time.Duration `default:"${wedge_after}" help:"Reload a model that gives no first token for this long after a cancelled call: Ollama may have lost its slot."`
-
-	Host   ollama.Host   `kong:"-"` // where Ollama is
-	Origin string        `kong:"-"` // what said so: a flag, a variable or the default
-	APIKey ollama.Secret `kong:"-"` // OLLAMA_API_KEY, when Host is ollama.com
+	Host   ollama.Host   `arg:"-"` // where Ollama is
+	Origin string        `arg:"-"` // what said so: a flag, a variable, the file or the default
+	APIKey ollama.Secret `arg:"-"` // OLLAMA_API_KEY, when Host is ollama.com
 }
 
 // ModelConfig says which models calls may use, and how.
 type ModelConfig struct {
-	DefaultModel string        `placeholder:"MODEL" help:"Model for calls that name none."`
-	NoCloud      bool          `help:"Refuse models that run on ollama.com."`
-	MaxWait      time.Duration `default:"${max_wait}" help:"Answer that a model is still loading after this long; below the 60 s after which clients give up."`
+	DefaultModel string        `arg:"--default-model" placeholder:"MODEL" help:"model for calls that name none"`
+	NoCloud      bool          `arg:"--no-cloud" help:"refuse models that run on ollama.com"`
+	MaxWait      time.Duration `arg:"--max-wait" placeholder:"TIME" help:"answer that a model is still loading after this long; below the 60 s after which clients give up"`
 
-	Default ollama.Name `kong:"-"` // DefaultModel, canonical
+	Default ollama.Name `arg:"-"` // DefaultModel, canonical
 }
 
 // LimitConfig bounds what a client can make the server do.
 type LimitConfig struct {
-	MaxCalls         int           `default:"64" help:"Calls in flight on one connection."`
-	MaxMessage       Size          `default:"16MiB" help:"Largest message from a client."`
-	ProgressInterval time.Duration `default:"100ms" help:"Least time between two progress notifications of a call."`
-	Drain            time.Duration `default:"3s" help:"How long running calls may go on when the client has left or the server must end."`
+	MaxCalls         int           `arg:"--max-calls" placeholder:"N" help:"calls in flight on one connection"`
+	MaxMessage       Size          `arg:"--max-message" placeholder:"SIZE" help:"largest message from a client"`
+	ProgressInterval time.Duration `arg:"--progress-interval" placeholder:"TIME" help:"least time between two progress notifications of a call"`
+	Drain            time.Duration `arg:"--drain" placeholder:"TIME" help:"how long running calls may go on when the client has left or the server must end"`
 }
 
 // LogConfig says what is logged to stderr, and how.
 type LogConfig struct {
-	LogLevel  string `default:"warn" enum:"trace,debug,info,warn,error" help:"Least level that is logged: ${enum}."`
-	LogFormat string `default:"auto" enum:"auto,console,json" help:"${enum}; auto is console on a terminal, else json."`
+	LogLevel  string `arg:"--log-level" placeholder:"LEVEL" help:"least level that is logged: trace, debug, info, warn, error"`
+	LogFormat string `arg:"--log-format" placeholder:"FORMAT" help:"auto, console or json; auto is console on a terminal, else json"`
 }
 
-// StdioCommand serves MCP over standard input and output: what the program does when it
-// is given no command.
-type StdioCommand struct{}
+// Command is what the program is asked to do: serve MCP on standard input and output when
+// neither Call nor Demo is set.
+type Command struct {
+	File string       `arg:"--config" placeholder:"FILE" help:"YAML file with settings; its keys are the long flag names"`
+	Call *CallCommand `arg:"subcommand:call" help:"call one tool from the shell"`
+	Demo *DemoCommand `arg:"subcommand:demo" help:"show the main job on a real Ollama"`
+
+	Build string `arg:"-"` // the program's version
+}
 
 // CallCommand calls one tool.
 type CallCommand struct {
-	Tool      string `arg:"" help:"Name of the tool; list_models is a good first."`
-	Arguments string `arg:"" optional:"" default:"{}" help:"Its arguments, a JSON object; - reads them from standard input."`
+	Tool      string `arg:"positional,required" help:"name of the tool; list_models is a good first"`
+	Arguments string `arg:"positional" default:"{}" help:"its arguments, a JSON object; - reads them from standard input"`
 }
 
 // DemoCommand shows the main job.
 type DemoCommand struct{}
 
-// Errors that end the program well: help or a version was printed.
-var errPrinted = errors.New("printed")
+// Version is what --version prints.
+func (c *Command) Version() string { return "ollama-mcp " + c.Build }
 
-// Parse reads the settings. command is the name of the chosen command: "stdio", "call" or
-// "demo". done reports that help or the version went to stdout and nothing is left to do.
-func Parse(args []string, version string, stdout io.Writer) (c *Config, command string, done bool, err error) {
-	c = &Config{}
-	parser, err := newParser(c, version, stdout)
+// Description stands at the top of the help.
+func (*Command) Description() string {
+	return "Your Ollama as an MCP server. Without a command it serves MCP over standard input and output.\n"
+}
+
+// Epilogue stands at the end of the help.
+func (*Command) Epilogue() string {
+	return "Each flag has an environment variable: --max-wait is " + twin("max-wait") + "."
+}
+
+// defaults are the settings of somebody who sets nothing.
+func defaults() *Config {
+	return &Config{
+		Ollama: OllamaConfig{Stall: 120 * time.Second, WedgeAfter: fleet.DefaultWedgeAfter},
+		Models: ModelConfig{MaxWait: fleet.DefaultMaxWait},
+		Limits: LimitConfig{MaxCalls: 64, MaxMessage: 16 << 20, ProgressInterval: 100 * time.Millisecond, Drain: 3 * time.Second},
+		Log:    LogConfig{LogLevel: "warn", LogFormat: "auto"},
+	}
+}
+
+// Parse reads the settings. done reports that help or the version went to stdout and
+// nothing is left to do.
+func Parse(args []string, version string, stdout io.Writer) (c *Config, done bool, err error) {
+	c = defaults()
+	c.Build = version
+	if err := c.checkFlags(args); err != nil {
+		return nil, false, err
+	}
+	if err := c.load(args); err != nil {
+		return nil, false, err
+	}
+	parser, err := arg.NewParser(arg.Config{Program: "ollama-mcp", IgnoreEnv: true}, &c.Ollama, &c.Models, &c.Limits, &c.Log, &c.Command)
 	if err != nil {
-		return nil, "", false, err
+		return nil, false, err
 	}
-	defer func() {
-		if r := recover(); r == errPrinted {
-			done = true
-		} else if r != nil {
-			panic(r)
-		}
-	}()
-	if err := checkEnvironment(parser.Model, os.Environ()); err != nil {
-		return nil, "", false, err
+	switch err := parser.Parse(args); {
+	case errors.Is(err, arg.ErrHelp):
+		return nil, true, parser.WriteHelpForSubcommand(stdout, parser.SubcommandNames()...)
+	case errors.Is(err, arg.ErrVersion):
+		_, err := fmt.Fprintln(stdout, c.Version())
+		return nil, true, err
+	case err != nil:
+		return nil, false, err
 	}
-	ctx, err := parser.Parse(args)
-	if err != nil {
-		return nil, "", false, err
-	}
-	command, _, _ = strings.Cut(ctx.Command(), " ")
-	c.Ollama.Origin = origin(ctx, "ollama")
-	return c, command, false, errors.Join(c.Ollama.resolve(), c.Models.resolve(), c.positive())
+	return c, false, errors.Join(c.Ollama.resolve(args), c.Models.resolve(), c.Log.check(), c.positive())
 }
 
-func newParser(c *Config, version string, stdout io.Writer) (*kong.Kong, error) {
-	return kong.New(c,
-		kong.Name("ollama-mcp"),
-		kong.Description("Your Ollama as an MCP server. Without a command it serves MCP over standard input and output."),
-		kong.DefaultEnvars(EnvPrefix),
-		kong.Configuration(loadFile),
-		kong.Writers(stdout, stdout),
-		kong.Exit(func(int) { panic(errPrinted) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
-		kong.Vars{"version": "ollama-mcp " + version, "max_wait": fleet.DefaultMaxWait.String(), "wedge_after": fleet.DefaultWedgeAfter.String()},
-	)
-}
-
-// origin says what set a flag: itself, the file or its variable.
-func origin(ctx *kong.Context, flag string) string {
-	for _, p := range ctx.Path {
-		switch {
-		case p.Flag == nil || p.Flag.Name != flag:
-		case p.Resolved:
-			return "--config"
-		default:
-			return "--" + flag
-		}
-	}
-	return twin(flag)
-}
-
-// resolve settles where Ollama is. Origin already says what set the flag, if it is set.
-func (o *OllamaConfig) resolve() error {
+// resolve settles where Ollama is. Origin already says whether the file or the
+// environment set it.
+func (o *OllamaConfig) resolve(args []string) error {
 	address := o.Ollama
-	if address == "" {
+	switch host := os.Getenv("OLLAMA_HOST"); {
+	case given("ollama", args):
+		o.Origin = "--ollama"
+	case address != "":
+	case host != "":
+		address, o.Origin = host, "OLLAMA_HOST"
+	default:
 		o.Origin = "the default"
-		if address = os.Getenv("OLLAMA_HOST"); address != "" {
-			o.Origin = "OLLAMA_HOST"
-		}
 	}
 	var err error
 	if o.Host, err = ollama.ParseHost(address); err != nil {
@@ -171,23 +166,26 @@ func (m *ModelConfig) resolve() (err error) {
 	return nil
 }
 
+func (l *LogConfig) check() error {
+	return errors.Join(
+		oneOf("--log-level", l.LogLevel, "trace", "debug", "info", "warn", "error"),
+		oneOf("--log-format", l.LogFormat, "auto", "console", "json"),
+	)
+}
+
+func oneOf(flag, value string, valid ...string) error {
+	if slices.Contains(valid, value) {
+		return nil
+	}
+	return fmt.Errorf("%s %q is not one of %s", flag, value, strings.Join(valid, ", "))
+}
+
 // positive refuses limits that nothing could meet.
 func (c *Config) positive() error {
 	var errs []error
-	for _, s := range []struct {
-		flag  string
-		value int64
-	}{
-		{"--stall", int64(c.Ollama.Stall)},
-		{"--wedge-after", int64(c.Ollama.WedgeAfter)},
-		{"--max-wait", int64(c.Models.MaxWait)},
-		{"--max-calls", int64(c.Limits.MaxCalls)},
-		{"--max-message", int64(c.Limits.MaxMessage)},
-		{"--progress-interval", int64(c.Limits.ProgressInterval)},
-		{"--drain", int64(c.Limits.Drain)},
-	} {
-		if s.value <= 0 {
-			errs = append(errs, fmt.Errorf("%s must be more than 0", s.flag))
+	for name, field := range c.settings() {
+		if field.CanInt() && field.Int() <= 0 {
+			errs = append(errs, fmt.Errorf("--%s must be more than 0", name))
 		}
 	}
 	return errors.Join(errs...)
@@ -198,6 +196,6 @@ func (l *LogConfig) Logger(stderr io.Writer, terminal bool) zerolog.Logger {
 	if l.LogFormat == "console" || l.LogFormat == "auto" && terminal {
 		stderr = zerolog.ConsoleWriter{Out: stderr, NoColor: !terminal, TimeFormat: time.TimeOnly}
 	}
-	level, _ := zerolog.ParseLevel(l.LogLevel) // one of the enum
+	level, _ := zerolog.ParseLevel(l.LogLevel) // check has seen it
 	return zerolog.New(stderr).Level(level).With().Timestamp().Logger()
 }

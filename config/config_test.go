@@ -58,9 +58,9 @@ func TestPrecedence(t *testing.T) {
 			if tt.flag {
 				args = append(args, "--max-wait", "1s")
 			}
-			c, command, done, err := Parse(args, "v", io.Discard)
-			if err != nil || done || command != "stdio" {
-				t.Fatalf("Parse(%q) = %q, %v, %v", args, command, done, err)
+			c, done, err := Parse(args, "v", io.Discard)
+			if err != nil || done || c.Call != nil || c.Demo != nil {
+				t.Fatalf("Parse(%q) = %+v, %v, %v; want to serve", args, c, done, err)
 			}
 			if c.Models.MaxWait != tt.want {
 				t.Errorf("Parse(%q): max-wait %s, want %s", args, c.Models.MaxWait, tt.want)
@@ -99,7 +99,7 @@ func TestAddressAndItsOrigin(t *testing.T) {
 			if tt.host != "" {
 				t.Setenv("OLLAMA_HOST", tt.host)
 			}
-			c, _, _, err := Parse(args, "v", io.Discard)
+			c, _, err := Parse(args, "v", io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,6 +124,10 @@ func TestWrongSettingsNameTheFlag(t *testing.T) {
 		{name: "not an address", args: []string{"--ollama", "ftp://x"}, words: []string{"--ollama", "ftp"}},
 		{name: "not an address in OLLAMA_HOST", env: map[string]string{"OLLAMA_HOST": "ftp://x"}, words: []string{"OLLAMA_HOST"}},
 		{name: "not a model", args: []string{"--default-model", "http://x"}, words: []string{"--default-model"}},
+		{name: "not a format in the file", args: []string{"--config", writeFile(t, "log-format: xml")}, words: []string{"--log-format", "console"}},
+		{name: "not a duration in a variable", env: map[string]string{"OLLAMA_MCP_STALL": "5"}, words: []string{"OLLAMA_MCP_STALL", "stall"}},
+		{name: "not a duration in the file", args: []string{"--config", writeFile(t, "stall: 5")}, words: []string{"--config", "stall"}},
+		{name: "call without a tool", args: []string{"call"}, words: []string{"TOOL"}},
 		{name: "not a level", args: []string{"--log-level", "loud"}, words: []string{"--log-level", "debug"}},
 		{name: "unknown variable", env: map[string]string{"OLLAMA_MCP_MAXWAIT": "1s"}, words: []string{"OLLAMA_MCP_MAXWAIT", "OLLAMA_MCP_MAX_WAIT"}},
 		{name: "unknown key", args: []string{"--config", writeFile(t, "max_wait: 1s\n")}, words: []string{"max_wait", "max-wait"}},
@@ -137,7 +141,7 @@ func TestWrongSettingsNameTheFlag(t *testing.T) {
 			for name, value := range tt.env {
 				t.Setenv(name, value)
 			}
-			_, _, _, err := Parse(tt.args, "v", io.Discard)
+			_, _, err := Parse(tt.args, "v", io.Discard)
 			if err == nil {
 				t.Fatalf("Parse(%q) succeeded", tt.args)
 			}
@@ -154,7 +158,7 @@ func TestHelpAndVersionEndWell(t *testing.T) {
 	for _, flag := range []string{"--help", "--version"} {
 		unset(t)
 		var out bytes.Buffer
-		if _, _, done, err := Parse([]string{flag}, "v1.2.3", &out); !done || err != nil || !strings.Contains(out.String(), "ollama-mcp") {
+		if _, done, err := Parse([]string{flag}, "v1.2.3", &out); !done || err != nil || !strings.Contains(out.String(), "ollama-mcp") {
 			t.Errorf("Parse(%s) = %v, %v, printed %q", flag, done, err, out.String())
 		}
 	}
@@ -167,7 +171,7 @@ func TestAPIKey(t *testing.T) {
 		"https://ollama.com": "hunter2", "ollama.com": "hunter2", "http://127.0.0.1": "",
 		"https://ollama.com.evil.example": "", "https://notollama.com": "", "http://ollama.com": "",
 	} {
-		c, _, _, err := Parse([]string{"--ollama", host}, "v", io.Discard)
+		c, _, err := Parse([]string{"--ollama", host}, "v", io.Discard)
 		if err != nil || c.Ollama.APIKey != want {
 			t.Errorf("OLLAMA_API_KEY=hunter2 for %s: got %q, %v; want %q", host, string(c.Ollama.APIKey), err, string(want))
 		}

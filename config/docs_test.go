@@ -1,10 +1,11 @@
 package config
 
 import (
+	"encoding"
 	"flag"
 	"fmt"
-	"io"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ func TestDocs(t *testing.T) {
 	if !ok || !ok2 {
 		t.Fatalf("%s: no %s… %s to fill", path, begin, end)
 	}
-	want := before + begin + settings(t) + end + after
+	want := before + begin + settings() + end + after
 	if *update {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -37,18 +38,29 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-func settings(t *testing.T) string {
-	parser, err := newParser(&Config{}, "v", io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+func settings() string {
 	var b strings.Builder
-	b.WriteString("| flag and key in the file | variable | default | |\n|---|---|---|---|\n")
-	for _, f := range parser.Model.Flags {
-		if f.Name == "help" || f.Name == "version" {
-			continue
+	b.WriteString("| flag | variable | default | |\n|---|---|---|---|\n")
+	c := defaults()
+	for name, field := range c.settings() {
+		initial := fmt.Sprint(field)
+		if text, ok := field.Interface().(encoding.TextMarshaler); ok {
+			b, _ := text.MarshalText()
+			initial = string(b)
 		}
-		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s |\n", f.Name, twin(f.Name), f.Default, strings.ReplaceAll(f.Help, "${enum}", strings.ReplaceAll(f.Enum, ",", ", ")))
+		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s |\n", name, twin(name), initial, help(c, name))
 	}
 	return b.String()
+}
+
+// help is the help of a setting, from its tag.
+func help(c *Config, name string) string {
+	for _, section := range []any{c.Ollama, c.Models, c.Limits, c.Log} {
+		for f := range reflect.TypeOf(section).Fields() {
+			if f.Tag.Get("arg") == "--"+name {
+				return f.Tag.Get("help")
+			}
+		}
+	}
+	return ""
 }

@@ -1,102 +1,143 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
+	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/alecthomas/kong"
+	"github.com/alexflint/go-scalar"
 	"go.yaml.in/yaml/v4"
 
 	"ollama-mcp/schema"
 )
 
-// Size is a number of bytes, written plain or with KiB, MiB or GiB.
-type Size int64
+// envPrefix starts the name of every environment variable of ours.
+const envPrefix = "OLLAMA_MCP_"
 
-// UnmarshalText reads "16MiB", "4096" and the like.
-func (s *Size) UnmarshalText(text []byte) error {
-	digits, unit := string(text), int64(1)
-	for suffix, n := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
-		if rest, ok := strings.CutSuffix(digits, suffix); ok {
-			digits, unit = strings.TrimSpace(rest), n
+// twin is the name of a setting's environment variable.
+func twin(name string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// settings yields each setting's name and field, in the order of the help.
+func (c *Config) settings() iter.Seq2[string, reflect.Value] {
+	return func(yield func(string, reflect.Value) bool) {
+		for _, section := range []any{&c.Ollama, &c.Models, &c.Limits, &c.Log} {
+			v := reflect.ValueOf(section).Elem()
+			for f, field := range v.Fields() {
+				if name, ok := strings.CutPrefix(f.Tag.Get("arg"), "--"); ok && !yield(name, field) {
+					return
+				}
+			}
 		}
 	}
-	n, err := strconv.ParseInt(digits, 10, 32)
-	if err != nil {
-		return fmt.Errorf("%q is not a size: write 4096, 512KiB, 16MiB or 1GiB", text)
+}
+
+func (c *Config) names() []string {
+	var names []string
+	for name := range c.settings() {
+		names = append(names, name)
 	}
-	*s = Size(n * unit)
+	return names
+}
+
+// load sets what the file and, above it, the environment say. An empty variable is none.
+func (c *Config) load(args []string) error {
+	values, err := c.readFile(args)
+	if err != nil {
+		return err
+	}
+	if err := c.checkEnvironment(os.Environ()); err != nil {
+		return err
+	}
+	for name, field := range c.settings() {
+		source, value := "--config", values[name]
+		if v := os.Getenv(twin(name)); v != "" {
+			source, value = twin(name), v
+		}
+		if value == nil {
+			continue
+		}
+		if err := scalar.ParseValue(field, fmt.Sprint(value)); err != nil {
+			return fmt.Errorf("--%s, set by %s: %w", name, source, err)
+		}
+		if name == "ollama" {
+			c.Ollama.Origin = source
+		}
+	}
 	return nil
 }
 
-// file is what a YAML file sets, by long flag name. Kong's own YAML resolver takes a file
-// above the environment and passes over unknown keys; this one does neither.
-type file map[string]any
-
-func loadFile(r io.Reader) (kong.Resolver, error) {
-	f := file{}
-	if err := yaml.NewDecoder(r).Decode(&f); err != nil && err != io.EOF {
+// readFile reads the YAML file that --config or its variable names, if one does.
+func (c *Config) readFile(args []string) (map[string]any, error) {
+	path := os.Getenv(twin("config"))
+	for i, a := range args {
+		if value, ok := strings.CutPrefix(a, "--config="); ok {
+			path = value
+		} else if a == "--config" && i+1 < len(args) {
+			path = args[i+1]
+		}
+	}
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
-	return f, nil
-}
-
-// Validate refuses keys that are no setting, and names the nearest one.
-func (f file) Validate(app *kong.Application) error {
-	names := flagNames(app, func(fl *kong.Flag) string { return fl.Name })
-	for key := range f {
-		if !slices.Contains(names, key) {
-			return fmt.Errorf("--config: unknown setting %q%s", key, nearest(key, names))
+	defer f.Close()
+	values := map[string]any{}
+	if err := yaml.NewDecoder(f).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("--config: %s: %w", path, err)
+	}
+	for key := range values {
+		if names := c.names(); !slices.Contains(names, key) {
+			return nil, fmt.Errorf("--config: %s: unknown setting %q%s", path, key, nearest(key, names))
 		}
 	}
-	return nil
-}
-
-// Resolve gives a flag its value from the file, unless the environment has one.
-func (f file) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	for _, name := range flag.Envs {
-		if _, set := os.LookupEnv(name); set {
-			return nil, nil
-		}
-	}
-	if v, ok := f[flag.Name]; ok {
-		return fmt.Sprint(v), nil
-	}
-	return nil, nil
+	return values, nil
 }
 
 // checkEnvironment refuses variables that look like settings and are none.
-func checkEnvironment(app *kong.Application, environ []string) error {
-	known := flagNames(app, func(fl *kong.Flag) string {
-		return twin(fl.Name)
-	})
+func (c *Config) checkEnvironment(environ []string) error {
+	known := []string{twin("config")}
+	for _, name := range c.names() {
+		known = append(known, twin(name))
+	}
 	for _, pair := range environ {
 		name, _, _ := strings.Cut(pair, "=")
-		if strings.HasPrefix(name, EnvPrefix+"_") && !slices.Contains(known, name) {
+		if strings.HasPrefix(name, envPrefix) && !slices.Contains(known, name) {
 			return fmt.Errorf("unknown environment variable %s%s", name, nearest(name, known))
 		}
 	}
 	return nil
 }
 
-// twin is the name of a flag's environment variable.
-func twin(flag string) string {
-	return EnvPrefix + "_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// flagNames lists a name of every setting that is not a command's own.
-func flagNames(app *kong.Application, name func(*kong.Flag) string) []string {
-	var names []string
-	for _, flag := range app.Flags {
-		if flag.Name != "help" && flag.Name != "version" {
-			names = append(names, name(flag))
+// checkFlags refuses flags that are none, and names the nearest one.
+func (c *Config) checkFlags(args []string) error {
+	known := []string{"--config", "--help", "--version"}
+	for _, name := range c.names() {
+		known = append(known, "--"+name)
+	}
+	for _, a := range args {
+		flag, _, _ := strings.Cut(a, "=")
+		if strings.HasPrefix(flag, "--") && flag != "--" && !slices.Contains(known, flag) {
+			return fmt.Errorf("unknown flag %s%s", flag, nearest(flag, known))
 		}
 	}
-	return names
+	return nil
+}
+
+// given reports whether a flag stands among the arguments.
+func given(name string, args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool {
+		return a == "--"+name || strings.HasPrefix(a, "--"+name+"=")
+	})
 }
 
 func nearest(name string, names []string) string {
