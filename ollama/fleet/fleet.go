@@ -42,9 +42,9 @@ type Fleet struct {
 
 	life context.Context // ends with Close; loads live in it, not in the call that asked
 	stop context.CancelFunc
-	wg   sync.WaitGroup // running loads
+	wg   sync.WaitGroup // running loads and recoveries
 
-	mu      sync.Mutex // guards loads, shown and traffic
+	mu      sync.Mutex // guards loads, shown and traffic, with its attempts
 	loads   map[loadKey]*load
 	shown   map[string]*ollama.Shown // by digest
 	traffic map[ollama.Name]*traffic // of the models that have calls, or are suspect
@@ -97,7 +97,7 @@ type Place struct {
 // Watch is told how a call goes, from the call's own goroutine. Nil functions are not called.
 type Watch struct {
 	Phase  func(Phase)
-	Placed func(Place) // once, before the request is sent
+	Placed func(Place) // before the request is sent, and again after a recovery
 }
 
 func (w Watch) phase(p Phase) {

@@ -3,6 +3,8 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -323,13 +325,7 @@ func cancelOne(t *testing.T, f *Fleet) {
 func TestWedgedModelRecovers(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, fake := start(t, ollamatest.Script{TokenDelay: time.Second}, Options{})
-		cancelOne(t, f)
-		if err := fake.Await(t.Context(), func(s ollamatest.Seen) bool { return s.Active == 0 }); err != nil {
-			t.Fatal(err)
-		}
-		if fake.Wedge(ollamatest.TinyModel) == 0 {
-			t.Fatal("the fake had no slot to lose")
-		}
+		wedge(t, f, fake)
 		var places []Place
 		var phases []Phase
 		begin, got := time.Now(), ""
@@ -383,6 +379,102 @@ func TestQueueBehindOwnCallIsNoWedge(t *testing.T) {
 		wg.Wait()
 		if n := fake.Seen().Loads; n != 1 {
 			t.Errorf("%d loads, want 1: the model was not wedged", n)
+		}
+	})
+}
+
+// wedge cancels a call and takes the model's slot away, as Ollama may do then.
+func wedge(t *testing.T, f *Fleet, fake *ollamatest.Fake) {
+	t.Helper()
+	cancelOne(t, f)
+	if err := fake.Await(t.Context(), func(s ollamatest.Seen) bool { return s.Active == 0 }); err != nil {
+		t.Fatal(err)
+	}
+	if fake.Wedge(ollamatest.TinyModel) == 0 {
+		t.Fatal("the fake had no slot to lose")
+	}
+}
+
+func TestCallsThatWaitTogetherRecoverTogether(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{TokenDelay: time.Second}, Options{})
+		wedge(t, f, fake)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				if got, err := text(ctx, f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}); err != nil || got == "" {
+					t.Errorf("Generate on a wedged model: got %q, %v; want text", got, err)
+				}
+			})
+		}
+		wg.Wait()
+		if seen := fake.Seen(); seen.Loads != 2 || seen.Unloads != 1 {
+			t.Errorf("3 calls on a wedged model: %d loads, %d unloads; want 2 and 1", seen.Loads, seen.Unloads)
+		}
+	})
+}
+
+// The answer may begin in the very moment in which the model is given up: what came of it
+// must not stand before the answer of the second attempt.
+func TestAnswerThatBeginsAsPatienceEnds(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, _ := start(t, ollamatest.Script{}, Options{})
+		cancelOne(t, f)
+		asked := 0
+		ask := func(ctx context.Context) iter.Seq2[ollama.Chunk, error] {
+			return func(yield func(ollama.Chunk, error) bool) {
+				if asked++; asked == 1 {
+					<-ctx.Done()
+				}
+				yield(ollama.Chunk{Text: fmt.Sprint("answer ", asked)}, nil)
+			}
+		}
+		got := ""
+		for c, err := range f.stream(t.Context(), LoadRequest{Model: ollamatest.TinyModel}, Watch{}, ask) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += c.Text
+		}
+		if got != "answer 2" {
+			t.Errorf("an answer that begins as its call is ended: got %q, want answer 2 alone", got)
+		}
+	})
+}
+
+func TestModelThatDoesNotRecoverStaysSuspect(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{TokenDelay: time.Second}, Options{})
+		wedge(t, f, fake)
+		r := &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}
+		time.AfterFunc(DefaultWedgeAfter/2, func() {
+			fake.Change(func(s *ollamatest.Script) { s.Faults = map[string]ollamatest.Fault{"/api/ps": ollamatest.Down()} })
+		})
+		if _, err := text(t.Context(), f, r); !isKind(err, ollama.Unreachable) {
+			t.Errorf("Generate on a wedged model whose host goes down: got %v, want unreachable", err)
+		}
+		fake.Change(func(s *ollamatest.Script) { s.Faults = nil })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if got, err := text(ctx, f, r); err != nil || got == "" {
+			t.Errorf("Generate when the host is back: got %q, %v; want text", got, err)
+		}
+	})
+}
+
+func TestPanicOfTheConsumerEndsItsCall(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, _ := start(t, ollamatest.Script{}, Options{})
+		func() {
+			defer func() { _ = recover() }()
+			for range f.Generate(t.Context(), &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}, Watch{}) {
+				panic("consumer")
+			}
+		}()
+		if n := len(f.traffic[ollamatest.TinyModel].calls); n != 0 {
+			t.Errorf("%d calls are on the model after a panic, want none", n)
 		}
 	})
 }

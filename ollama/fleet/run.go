@@ -24,7 +24,7 @@ func (f *Fleet) Chat(ctx context.Context, r *ollama.ChatRequest, w Watch) iter.S
 func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, w Watch) (*ollama.EmbedResponse, error) {
 	need := LoadRequest{Model: r.Model, KeepAlive: r.KeepAlive, Options: r.Options}
 	var resp *ollama.EmbedResponse
-	err := f.run(ctx, need, w, func(ctx context.Context, alive func()) (err error) {
+	err := f.run(ctx, need, w, func(ctx context.Context, _ func() bool) (err error) {
 		resp, err = f.host.Client.Embed(ctx, r)
 		return err
 	})
@@ -35,12 +35,14 @@ func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, w Watch) (*ol
 func (f *Fleet) stream(ctx context.Context, need LoadRequest, w Watch, ask func(context.Context) iter.Seq2[ollama.Chunk, error]) iter.Seq2[ollama.Chunk, error] {
 	return func(yield func(ollama.Chunk, error) bool) {
 		left := false
-		err := f.run(ctx, need, w, func(ctx context.Context, alive func()) error {
+		err := f.run(ctx, need, w, func(ctx context.Context, alive func() bool) error {
 			for c, err := range ask(ctx) {
 				if err != nil {
 					return err
 				}
-				alive()
+				if !alive() {
+					return context.Canceled
+				}
 				if left = !yield(c, nil); left {
 					return context.Canceled
 				}
@@ -53,9 +55,9 @@ func (f *Fleet) stream(ctx context.Context, need LoadRequest, w Watch, ask func(
 	}
 }
 
-// run makes the model ready and runs a call on it. On a model that an earlier cancel may
-// have left wedged, a call that gets no answer in time is made again after a recovery.
-func (f *Fleet) run(ctx context.Context, need LoadRequest, w Watch, call func(ctx context.Context, alive func()) error) error {
+// run makes the model ready and runs a call on it. A call that was ended because the model
+// is wedged is made again when it has recovered.
+func (f *Fleet) run(ctx context.Context, need LoadRequest, w Watch, call func(ctx context.Context, alive func() bool) error) error {
 	for recovered := false; ; recovered = true {
 		p, err := f.ready(ctx, need, w)
 		if err != nil {
@@ -64,12 +66,18 @@ func (f *Fleet) run(ctx context.Context, need LoadRequest, w Watch, call func(ct
 		p.Recovered = recovered
 		w.placed(p)
 		w.phase(Prompt)
-		if err = f.guard(ctx, need.Model, call); err != errWedged {
+		r, err := f.guard(ctx, need.Model, call)
+		if r == nil {
 			return f.fail(ctx, need.Model, err)
 		}
 		w.phase(Recovering)
-		if err := f.recover(ctx, need.Model); err != nil {
-			return err
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if r.err != nil {
+			return r.err
 		}
 	}
 }

@@ -22,55 +22,93 @@ var errWedged = errors.New("wedged")
 // (github.com/ollama/ollama/issues/17131). Measured with a model of 1 ms a token: 4 to
 // 11 in 100 cancels. Unloading the model frees it.
 type traffic struct {
-	calls   int  // of ours, sent and not yet over
-	suspect bool // one was given up, and none was answered since
+	calls   map[*attempt]struct{} // of ours, sent and not yet over
+	suspect bool                  // one was given up, and none was answered since
 }
 
-// guard runs a call on a model. On a suspect model, the call is cancelled and ends in
-// errWedged when nothing came for WedgeAfter and no other call of ours could be the reason.
-// The call says by alive that something came.
-func (f *Fleet) guard(ctx context.Context, model ollama.Name, call func(ctx context.Context, alive func()) error) error {
+// attempt is one call while it is on a model. The fleet's mu guards it.
+type attempt struct {
+	cancel   context.CancelCauseFunc
+	patience *time.Timer // runs while nothing has come of a call on a suspect model, else nil
+	recovery *recovery   // of the model, for which the call was ended
+}
+
+// recovery is an unload that brings a wedged model's slots back.
+type recovery struct {
+	done chan struct{} // closed when err is final
+	err  error         // read after done only
+}
+
+// guard runs a call on a model. When the model is suspect, and for WedgeAfter nothing came
+// of any call of ours that could hold its slot, the calls that wait are ended together and
+// share a recovery, after which they can be made again. The call asks alive whenever
+// something came: false says that it has been ended.
+func (f *Fleet) guard(ctx context.Context, model ollama.Name, call func(ctx context.Context, alive func() bool) error) (*recovery, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	alive := func() {}
-	if f.enter(model) {
-		timer := time.AfterFunc(f.opts.WedgeAfter, func() {
-			if f.alone(model) {
-				cancel(errWedged)
-			}
-		})
-		defer timer.Stop()
-		alive = func() { timer.Stop() }
+	a := &attempt{cancel: cancel}
+	f.enter(model, a)
+	err := context.Canceled // what a call is that ends in a panic
+	defer func() { f.leave(model, a, err) }()
+	heard := false
+	err = call(ctx, func() bool {
+		heard = heard || f.answered(a)
+		return heard
+	})
+	if err == nil {
+		return nil, nil
 	}
-	err := call(ctx, alive)
-	f.leave(model, err)
-	if err != nil && context.Cause(ctx) == errWedged {
-		return errWedged
-	}
-	return err
+	return f.ended(a), err
 }
 
-// enter counts a call in and reports whether the model is suspect.
-func (f *Fleet) enter(model ollama.Name) (suspect bool) {
+// enter counts a call in.
+func (f *Fleet) enter(model ollama.Name, a *attempt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := f.traffic[model]
 	if t == nil {
-		t = &traffic{}
+		t = &traffic{calls: map[*attempt]struct{}{}}
 		f.traffic[model] = t
 	}
-	t.calls++
-	return t.suspect
+	t.calls[a] = struct{}{}
+	if t.suspect {
+		a.patience = time.AfterFunc(f.opts.WedgeAfter, func() { f.lose(model, a) })
+	}
 }
 
-// leave counts it out. A call that was given up makes the model suspect; one that was
-// answered clears it.
-func (f *Fleet) leave(model ollama.Name, err error) {
+// answered notes that something came of a call, and reports false when the call was ended.
+func (f *Fleet) answered(a *attempt) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	a.calm()
+	return a.recovery == nil
+}
+
+// ended returns the recovery for which a call was ended, or nil.
+func (f *Fleet) ended(a *attempt) *recovery {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return a.recovery
+}
+
+// calm stops the timer of a call. It wants the fleet's mu locked.
+func (a *attempt) calm() {
+	if a.patience != nil {
+		a.patience.Stop()
+		a.patience = nil
+	}
+}
+
+// leave counts a call out. One that was given up makes the model suspect; one that was
+// answered clears it.
+func (f *Fleet) leave(model ollama.Name, a *attempt, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a.calm()
 	t := f.traffic[model]
-	t.calls--
+	delete(t.calls, a)
 	switch {
+	case a.recovery != nil: // given up by us
 	case err == nil:
 		t.suspect = false
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), isKind(err, ollama.Stalled):
@@ -81,19 +119,43 @@ func (f *Fleet) leave(model ollama.Name, err error) {
 
 // forget drops what is known of a model when that is nothing. It wants f.mu locked.
 func (f *Fleet) forget(model ollama.Name, t *traffic) {
-	if t.calls == 0 && !t.suspect {
+	if len(t.calls) == 0 && !t.suspect {
 		delete(f.traffic, model)
 	}
 }
 
-// alone reports whether a model has no call of ours but one.
-func (f *Fleet) alone(model ollama.Name) bool {
+// lose takes a model for wedged when a call's patience is over and no other call explains
+// the wait: one that is being answered, or that was sent before the model was suspect.
+func (f *Fleet) lose(model ollama.Name, a *attempt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.traffic[model].calls == 1
+	if a.patience == nil { // answered, or over, in this very moment
+		return
+	}
+	t := f.traffic[model]
+	if !t.suspect {
+		return
+	}
+	for other := range t.calls {
+		if other.patience == nil {
+			a.patience.Reset(f.opts.WedgeAfter)
+			return
+		}
+	}
+	r := &recovery{done: make(chan struct{})}
+	for other := range t.calls {
+		other.calm()
+		other.recovery = r
+		other.cancel(errWedged)
+	}
+	f.wg.Go(func() {
+		r.err = f.recover(f.life, model)
+		close(r.done)
+	})
 }
 
-// recover unloads a wedged model, so that the next load brings its slots back.
+// recover unloads a wedged model, so that the next load brings its slots back. A model that
+// does not unload stays suspect.
 func (f *Fleet) recover(ctx context.Context, model ollama.Name) error {
 	state, err := f.Unload(ctx, model)
 	if err == nil && state == Pending {
@@ -102,11 +164,14 @@ func (f *Fleet) recover(ctx context.Context, model ollama.Name) error {
 			Message: fmt.Sprintf("%s gave no answer for %s and does not unload", model, f.opts.WedgeAfter),
 		})
 	}
+	if err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if t := f.traffic[model]; t != nil {
 		t.suspect = false
 		f.forget(model, t)
 	}
-	return err
+	return nil
 }
