@@ -35,6 +35,7 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	code := run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -65,7 +66,7 @@ func run(ctx context.Context, args []string) int {
 	}
 	if c.Call != nil {
 		return cli.Call(ctx, set, *c.Call, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
-			Terminal: isatty.IsTerminal(os.Stdout.Fd())})
+			Terminal: isatty.IsTerminal(os.Stdout.Fd()), Progress: isatty.IsTerminal(os.Stderr.Fd())})
 	}
 	return exitCode(serveStdio(ctx, c, hosts, set, log))
 }

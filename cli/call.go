@@ -23,12 +23,13 @@ import (
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
-	Terminal bool // whether Out is a terminal: words and a progress line instead of JSON
+	Terminal bool // whether Out is a terminal: words instead of JSON
+	Progress bool // whether Err is a terminal: a progress line on it
 }
 
-// Call calls one tool in this process. On a terminal it shows progress and prints the
-// tool's words; elsewhere it prints the structured result as JSON. It returns the exit
-// code: 0, 1 when the tool failed, 2 when the call was wrong.
+// Call calls one tool in this process. On a terminal it prints the tool's words, without
+// what could steer the terminal; elsewhere the structured result as JSON. It returns the
+// exit code: 0, 1 when the tool failed, 2 when the call was wrong.
 func Call(ctx context.Context, set []tools.Tool, c config.CallCommand, s Streams) int {
 	i := slices.IndexFunc(set, func(t tools.Tool) bool { return t.Name == c.Tool })
 	if i < 0 {
@@ -38,15 +39,33 @@ func Call(ctx context.Context, set []tools.Tool, c config.CallCommand, s Streams
 	args := []byte(c.Arguments)
 	if c.Arguments == "-" {
 		var err error
-		if args, err = io.ReadAll(s.In); err != nil {
+		if args, err = readAll(ctx, s.In); err != nil {
 			fmt.Fprintf(s.Err, "ollama-mcp: read arguments: %v\n", err)
 			return 2
 		}
 	}
-	line := newProgressLine(s.Err, s.Terminal)
+	line := newProgressLine(s.Err, s.Progress)
 	result := set[i].Call(ctx, args, "call", line.report)
 	line.close()
 	return printResult(result, s)
+}
+
+// readAll reads r to its end, or until ctx ends: nothing interrupts a read of a terminal,
+// so the goroutine is left behind for the program's end.
+func readAll(ctx context.Context, r io.Reader) ([]byte, error) {
+	var all []byte
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		all, err = io.ReadAll(r)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return all, err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 func unknownTool(name string, set []tools.Tool) string {
@@ -73,7 +92,7 @@ func printResult(r *mcp.CallToolResult, s Streams) int {
 	if s.Terminal {
 		for _, c := range r.Content {
 			if t, ok := c.(mcp.TextContent); ok {
-				fmt.Fprintln(s.Out, t.Text)
+				fmt.Fprintln(s.Out, printable(t.Text))
 			}
 		}
 		return code

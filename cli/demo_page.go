@@ -108,9 +108,10 @@ func wrap(text string) []string {
 	return lines
 }
 
+// printable is text without what could steer a terminal: lines and tabs stay.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && !unicode.IsSpace(r) {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return -1
 		}
 		return r
