@@ -307,6 +307,7 @@ func TestErrorsTellWhatToDoNext(t *testing.T) {
 		{name: "an image by path", tool: "generate", args: `{"prompt":"x","images":["/etc/passwd"]}`, kind: InvalidArguments, words: []string{"images[0]", "paths"}},
 		{name: "an image that is none", tool: "chat", args: `{"messages":[{"role":"user","images":["` + png + `","aGVsbG8="]}]}`, kind: InvalidArguments, words: []string{"messages[0].images[1]"}},
 		{name: "keep_alive", tool: "generate", args: `{"prompt":"x","keep_alive":"300"}`, kind: InvalidArguments, words: []string{"10m"}},
+		{name: "keep_alive 0 to load", tool: "load", args: `{"model":"tiny","keep_alive":"0s"}`, kind: InvalidArguments, words: []string{"unload"}},
 		{name: "a schema that is none", tool: "generate", args: `{"prompt":"x","schema":{"type":"nothing"}}`, kind: InvalidArguments, words: []string{"JSON Schema"}},
 		{name: "cloud", tool: "generate", args: `{"prompt":"x","model":"big:cloud"}`, options: fleet.Options{NoCloud: true}, kind: kindCloud, words: []string{"ollama.com", "--no-cloud"}},
 		{name: "loading", tool: "generate", args: `{"prompt":"x"}`, script: ollamatest.Script{LoadDelay: time.Hour}, kind: kindLoading, words: []string{"50s", "Call again"}},
@@ -397,6 +398,16 @@ func TestLoadPastMaxWait(t *testing.T) {
 		}
 		if r = b.call(b.t.Context(), "load", `{"model":"tiny"}`); r.fields["state"] != "loaded" || b.fake.Seen().Loads != 1 {
 			t.Errorf("load again: got %v and %d loads, want state loaded and 1 load", r.fields, b.fake.Seen().Loads)
+		}
+	})
+}
+
+func TestLoadOfRemoteModelLoadsNothing(t *testing.T) {
+	big := ollamatest.FakeModel{Name: "big:cloud", RemoteModel: "big", RemoteHost: "https://ollama.com:443"}
+	onFake(t, ollamatest.Script{Models: []ollamatest.FakeModel{big}}, fleet.Options{}, func(b *bench) {
+		r := b.call(b.t.Context(), "load", `{"model":"big:cloud"}`)
+		if n := b.fake.Seen().Requests["/api/generate"]; r.fields["state"] != "remote" || n != 0 {
+			t.Errorf("load of a remote model: got %v after %d requests to it, want state remote and none", r.fields, n)
 		}
 	})
 }

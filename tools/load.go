@@ -18,7 +18,7 @@ type loadInput struct {
 
 type loadOutput struct {
 	Note          string      `json:"note"`
-	State         string      `json:"state" jsonschema:"enum=loaded,enum=loading"`
+	State         string      `json:"state" jsonschema:"enum=loaded,enum=loading,enum=remote"`
 	Model         ollama.Name `json:"model"`
 	Host          string      `json:"host"`
 	LoadMS        float64     `json:"load_ms"`
@@ -40,7 +40,7 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 	}, func(ctx context.Context, in loadInput, report Report) (loadOutput, error) {
 		model, err := modelArgument(in.Model)
 		if err == nil {
-			err = checkKeepAlive(in.KeepAlive)
+			err = in.checkKeepAlive()
 		}
 		if err != nil {
 			return loadOutput{}, err
@@ -61,12 +61,25 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 			}, nil
 		case err != nil:
 			return loadOutput{}, err
+		case l.Remote:
+			return loadOutput{
+				Note:  fmt.Sprintf("%s runs on ollama.com: there is nothing to load.", short(model)),
+				State: "remote", Model: model, Host: l.Host,
+			}, nil
 		}
 		return loadOutput{
 			Note:  fmt.Sprintf("%s is loaded.", short(model)),
 			State: "loaded", Model: model, Host: l.Host, LoadMS: ms(l.Took), ContextLength: l.ContextLength, VRAMBytes: l.VRAM,
 		}, nil
 	})
+}
+
+// checkKeepAlive refuses 0 too: with it Ollama takes a load for an unload.
+func (in *loadInput) checkKeepAlive() error {
+	if d, err := time.ParseDuration(in.KeepAlive); err == nil && d == 0 {
+		return &argumentError{fmt.Sprintf("keep_alive %q unloads a model at once", in.KeepAlive), "Leave keep_alive out, or use unload"}
+	}
+	return checkKeepAlive(in.KeepAlive)
 }
 
 // modelArgument reads a model name that must be given.

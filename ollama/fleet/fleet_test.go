@@ -478,3 +478,38 @@ func TestPanicOfTheConsumerEndsItsCall(t *testing.T) {
 		}
 	})
 }
+
+func TestLoadJoinedByOneWithKeepAlive(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{LoadDelay: time.Minute}, Options{MaxWait: time.Hour})
+		var wg sync.WaitGroup
+		for _, keepAlive := range []string{"", "10h"} {
+			wg.Go(func() {
+				if _, err := f.Load(t.Context(), LoadRequest{Model: ollamatest.TinyModel, KeepAlive: keepAlive}, Watch{}); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		running, err := f.running(t.Context(), ollamatest.TinyModel)
+		if err != nil || time.Until(running.ExpiresAt) < 9*time.Hour || fake.Seen().Loads != 1 {
+			t.Errorf("a load with keep_alive 10h that finds another under way: %+v, %v, %d loads; want it kept, and 1 load", running, err, fake.Seen().Loads)
+		}
+	})
+}
+
+// With keep_alive 0 Ollama takes an empty prompt for an unload.
+func TestColdCallWithKeepAliveZeroLoadsDetached(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{LoadDelay: time.Minute}, Options{})
+		var loading *LoadingError
+		_, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi", KeepAlive: "0s"})
+		if !errors.As(err, &loading) {
+			t.Errorf("Generate on a cold model with keep_alive 0: got %v, want a LoadingError", err)
+		}
+		if err := fake.Await(t.Context(), func(s ollamatest.Seen) bool { return s.Loads+s.LoadsAborted > 0 }); err != nil || fake.Seen().LoadsAborted != 0 {
+			t.Errorf("the load after that: %v, %d aborted; want it to go on", err, fake.Seen().LoadsAborted)
+		}
+	})
+}

@@ -10,9 +10,11 @@ import (
 )
 
 // loadKey tells loads apart: the same model with other load-time options is another load.
+// Another keep_alive is another request, which Ollama answers when the first is done.
 type loadKey struct {
-	model   ollama.Name
-	options string // the load-time options as JSON
+	model     ollama.Name
+	options   string // the load-time options as JSON
+	keepAlive string
 }
 
 // load is one load in progress, shared by all calls that need it. Ollama aborts a load
@@ -27,7 +29,7 @@ type load struct {
 // LoadRequest asks for a model in memory.
 type LoadRequest struct {
 	Model     ollama.Name
-	KeepAlive string // a Go duration; "" leaves Ollama's own
+	KeepAlive string // a Go duration, not 0: that unloads; "" leaves Ollama's own
 	Options   *ollama.Options
 }
 
@@ -37,6 +39,7 @@ type Loaded struct {
 	Took          time.Duration // how long this call waited
 	ContextLength int           // tokens; 0 when Ollama does not say
 	VRAM          int64         // bytes on GPUs
+	Remote        bool          // ollama.com runs the model: there was nothing to load
 }
 
 // Load loads a model and waits for it, at most MaxWait. A caller that gives up, or whose
@@ -47,6 +50,9 @@ func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, erro
 	shown, err := f.describe(ctx, r.Model)
 	if err != nil {
 		return nil, err
+	}
+	if shown.RemoteHost != "" {
+		return &Loaded{Host: f.host.Client.Name(), Remote: true}, nil
 	}
 	w.phase(Loading)
 	if err := f.await(ctx, r, isEmbedding(shown.Capabilities), start.Add(f.opts.MaxWait)); err != nil {
@@ -64,7 +70,8 @@ func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, erro
 }
 
 // ready makes sure that a model is loaded with the options that a call will send, so
-// that a caller who gives up never takes a load down with it.
+// that a caller who gives up never takes a load down with it. keep_alive is the call's own
+// to send.
 func (f *Fleet) ready(ctx context.Context, r LoadRequest, w Watch) (Place, error) {
 	start := time.Now()
 	p := Place{Host: f.host.Client.Name()}
@@ -139,7 +146,7 @@ func (f *Fleet) loading(model ollama.Name) bool {
 // join returns the running load of r, starting it when there is none.
 func (f *Fleet) join(r LoadRequest, embedding bool) *load {
 	options, _ := json.Marshal(r.Options.LoadTime()) // plain numbers: cannot fail
-	key := loadKey{r.Model, string(options)}
+	key := loadKey{r.Model, string(options), r.KeepAlive}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if l := f.loads[key]; l != nil {

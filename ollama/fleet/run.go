@@ -10,19 +10,19 @@ import (
 // Generate streams an answer to a prompt; the model is loaded first, see [Fleet.Load].
 // Errors are *[Error], *[LoadingError], *[CloudError] or the context's.
 func (f *Fleet) Generate(ctx context.Context, r *ollama.GenerateRequest, w Watch) iter.Seq2[ollama.Chunk, error] {
-	need := LoadRequest{Model: r.Model, KeepAlive: r.KeepAlive, Options: r.Options}
+	need := LoadRequest{Model: r.Model, Options: r.Options}
 	return f.stream(ctx, need, w, func(ctx context.Context) iter.Seq2[ollama.Chunk, error] { return f.host.Client.Generate(ctx, r) })
 }
 
 // Chat streams the next message of a chat, as Generate does.
 func (f *Fleet) Chat(ctx context.Context, r *ollama.ChatRequest, w Watch) iter.Seq2[ollama.Chunk, error] {
-	need := LoadRequest{Model: r.Model, KeepAlive: r.KeepAlive, Options: r.Options}
+	need := LoadRequest{Model: r.Model, Options: r.Options}
 	return f.stream(ctx, need, w, func(ctx context.Context) iter.Seq2[ollama.Chunk, error] { return f.host.Client.Chat(ctx, r) })
 }
 
 // Embed embeds the inputs, in order; the model is loaded first. Errors as in Generate.
 func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, w Watch) (*ollama.EmbedResponse, error) {
-	need := LoadRequest{Model: r.Model, KeepAlive: r.KeepAlive, Options: r.Options}
+	need := LoadRequest{Model: r.Model, Options: r.Options}
 	var resp *ollama.EmbedResponse
 	err := f.run(ctx, need, w, func(ctx context.Context, _ func() bool) (err error) {
 		resp, err = f.host.Client.Embed(ctx, r)
