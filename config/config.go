@@ -113,11 +113,12 @@ func Parse(args []string, version string, stdout io.Writer) (c *Config, done boo
 	if err := c.checkFlags(args); err != nil {
 		return nil, false, err
 	}
-	if err := c.load(args); err != nil {
-		return nil, false, err
-	}
 	parser, err := arg.NewParser(arg.Config{Program: "ollama-mcp", IgnoreEnv: true}, &c.Ollama, &c.Models, &c.Limits, &c.Log, &c.Command)
 	if err != nil {
+		return nil, false, err
+	}
+	// Help is for those whose settings are wrong, too.
+	if err := c.load(args); err != nil && !given("help", args) && !slices.Contains(args, "-h") && !given("version", args) {
 		return nil, false, err
 	}
 	switch err := parser.Parse(args); {

@@ -118,6 +118,7 @@ func TestWrongSettingsNameTheFlag(t *testing.T) {
 		words []string
 	}{
 		{name: "unknown flag", args: []string{"--max-wiat", "1s"}, words: []string{"--max-wiat", "--max-wait"}},
+		{name: "one dash", args: []string{"-config", "/nowhere.yaml"}, words: []string{"-config", "--config"}},
 		{name: "not a duration", args: []string{"--max-wait", "5"}, words: []string{"--max-wait"}},
 		{name: "zero", args: []string{"--max-calls", "0", "--drain=-1s"}, words: []string{"--max-calls", "--drain"}},
 		{name: "not a size", args: []string{"--max-message", "huge"}, words: []string{"--max-message", "16MiB"}},
@@ -155,8 +156,9 @@ func TestWrongSettingsNameTheFlag(t *testing.T) {
 }
 
 func TestHelpAndVersionEndWell(t *testing.T) {
-	for _, flag := range []string{"--help", "--version"} {
+	for _, flag := range []string{"--help", "-h", "--version"} {
 		unset(t)
+		t.Setenv("OLLAMA_MCP_CONFIG", "/nowhere.yaml") // what is wrong elsewhere does not matter
 		var out bytes.Buffer
 		if _, done, err := Parse([]string{flag}, "v1.2.3", &out); !done || err != nil || !strings.Contains(out.String(), "ollama-mcp") {
 			t.Errorf("Parse(%s) = %v, %v, printed %q", flag, done, err, out.String())

@@ -118,15 +118,16 @@ func (c *Config) checkEnvironment(environ []string) error {
 	return nil
 }
 
-// checkFlags refuses flags that are none, and names the nearest one.
+// checkFlags refuses flags that are none, and names the nearest one. go-arg would take a
+// long flag with one dash too, which the rest of this package does not look for.
 func (c *Config) checkFlags(args []string) error {
-	known := []string{"--config", "--help", "--version"}
+	known := []string{"--config", "--help", "--version", "-h"}
 	for _, name := range c.names() {
 		known = append(known, "--"+name)
 	}
 	for _, a := range args {
 		flag, _, _ := strings.Cut(a, "=")
-		if strings.HasPrefix(flag, "--") && flag != "--" && !slices.Contains(known, flag) {
+		if len(flag) > 1 && flag[0] == '-' && flag != "--" && !slices.Contains(known, flag) {
 			return fmt.Errorf("unknown flag %s%s", flag, nearest(flag, known))
 		}
 	}
