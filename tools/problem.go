@@ -147,7 +147,7 @@ func hostProblem(e *ollama.Error, at *fleet.Error) *Problem {
 		p.Hint = "list_models shows the capabilities of each model"
 	case ollama.TooLong:
 		p.Message = fmt.Sprintf("the input does not fit the context of %s: %s", at.Model, said)
-		p.Hint = "Shorten it, set options.num_ctx higher, or set truncate to true and lose part of it"
+		p.Hint = "Shorten it, or set truncate to true and lose part of it; generate and chat also take a higher options.num_ctx"
 	case ollama.Invalid:
 		p.Message = "Ollama refused the request: " + said
 		p.Hint = "Correct the argument that it names"
