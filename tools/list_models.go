@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +29,7 @@ type listedModel struct {
 	Quantization  string       `json:"quantization,omitempty"`
 	SizeBytes     int64        `json:"size_bytes"`
 	ContextLength int          `json:"context_length,omitempty" jsonschema_description:"at most"`
-	Capabilities  []string     `json:"capabilities"`
+	Capabilities  []string     `json:"capabilities,omitempty"`
 	Digest        string       `json:"digest"`
 	ModifiedAt    time.Time    `json:"modified_at"`
 	Remote        bool         `json:"remote,omitempty" jsonschema_description:"runs on ollama.com"`
@@ -86,7 +85,7 @@ func listModels(models func(context.Context) ([]fleet.Model, error)) Tool {
 		o := listModelsOutput{Models: []listedModel{}}
 		loaded := 0
 		for _, m := range all {
-			if !matches(filter, m.Canonical) || in.Capability != "" && !slices.Contains(m.Capabilities, in.Capability) {
+			if !matches(filter, m.Canonical) || in.Capability != "" && !m.Can(in.Capability) {
 				continue
 			}
 			o.Models = append(o.Models, listed(m))

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/ollama/ollamatest"
+	"ollama-mcp/schema"
 )
 
 // TestArgumentsReachOllama: each argument that is for Ollama arrives there as Ollama spells it.
@@ -82,5 +84,18 @@ func TestEveryToolIsTried(t *testing.T) {
 	}
 	if len(everyTool) != len(set) {
 		t.Errorf("everyTool has %d tools, there are %d", len(everyTool), len(set))
+	}
+}
+
+// Before Ollama 0.6.4 show tells no capabilities: such a model may be able to do anything.
+func TestListModelsOfUnknownCapabilities(t *testing.T) {
+	tool := listModels(func(context.Context) ([]fleet.Model, error) { return []fleet.Model{{Canonical: "old:latest"}}, nil })
+	r := tool.Call(t.Context(), json.RawMessage(`{"capability":"completion"}`), "r1", nil)
+	structured, err := json.Marshal(r.StructuredContent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if problems := schema.Validate(tool.Output, structured); problems != nil || !strings.Contains(string(structured), "old:latest") {
+		t.Errorf("list_models of a model of unknown capabilities: got %s (%v), want it listed, and to fit the schema", structured, problems)
 	}
 }
