@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -510,6 +511,16 @@ func TestColdCallWithKeepAliveZeroLoadsDetached(t *testing.T) {
 		}
 		if err := fake.Await(t.Context(), func(s ollamatest.Seen) bool { return s.Loads+s.LoadsAborted > 0 }); err != nil || fake.Seen().LoadsAborted != 0 {
 			t.Errorf("the load after that: %v, %d aborted; want it to go on", err, fake.Seen().LoadsAborted)
+		}
+	})
+}
+
+func TestOneBrokenModelIsListedWithTheOthers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		missing := ollamatest.Status("missing", http.StatusNotFound, "application/json", `{"error":"model 'tiny' not found"}`)
+		f, _ := start(t, ollamatest.Script{Version: "0.17.4", Faults: map[string]ollamatest.Fault{"/api/show": missing}}, Options{})
+		if models, err := f.Models(t.Context()); err != nil || len(models) != 2 {
+			t.Errorf("Models where show fails: got %d, %v; want both, of unknown capabilities", len(models), err)
 		}
 	})
 }

@@ -89,7 +89,10 @@ func (f *Fleet) complete(ctx context.Context, models []Model) error {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			shown, err := f.show(ctx, m.Canonical, m.Digest)
-			if err != nil {
+			switch {
+			case isKind(err, ollama.MissingModel), isKind(err, ollama.Invalid), isKind(err, ollama.Failed):
+				return // one that is broken, or gone by now, is no reason to list none
+			case err != nil:
 				errs[i] = err
 				return
 			}
