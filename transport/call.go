@@ -70,7 +70,7 @@ func (c *Call) serve() {
 		c.conn.out.put(item{call: c, parts: [][]byte{last.encode()}})
 	}
 	parts := c.encode(resp, seq)
-	c.conn.forget(c) // the client may use the id again as soon as it has the answer
+	c.conn.forget(c)
 	c.conn.out.put(item{call: c, parts: parts, last: true})
 }
 
@@ -93,7 +93,8 @@ func (c *Call) stop() {
 	c.cancel(errCancelled)
 }
 
-// release gives back what the call holds of the connection's limits.
+// release gives back what the call holds of the connection's limits, and its id,
+// which the client may use again as soon as it has the answer.
 func (c *Call) release() { c.conn.release(c) }
 
 func (c *Call) isListen() bool { return c.msg.method == string(mcp.MethodSubscriptionsListen) }

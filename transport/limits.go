@@ -41,15 +41,11 @@ func (c *conn) admit(call *Call, inline bool) (refusal func() [][]byte) {
 	return nil
 }
 
-// forget makes the id of a call free, ends its part in broadcasts, and keeps
-// what an initialize has learnt.
+// forget ends a call's part in broadcasts, and keeps what an initialize has learnt.
 func (c *conn) forget(call *Call) {
 	known := call.knownClient()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if id := string(call.msg.id); c.inFlight[id] == call { // not one that came after a cancel
-		delete(c.inFlight, id)
-	}
 	if _, open := c.streams[call]; open {
 		c.streams[call] = false
 	}
@@ -58,10 +54,13 @@ func (c *conn) forget(call *Call) {
 	}
 }
 
-// release gives back what admit has counted.
+// release makes the id of a call free and gives back what admit has counted.
 func (c *conn) release(call *Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if id := string(call.msg.id); c.inFlight[id] == call { // not one that came after a cancel
+		delete(c.inFlight, id)
+	}
 	switch {
 	case isInline(call.msg.method):
 	case call.isListen():

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/rs/zerolog"
 )
@@ -297,6 +298,29 @@ func TestCancelSilencesOnlyTheCallMeant(t *testing.T) {
 		}
 		if want := map[string]int{`"a"`: counts[`"a"`], `7`: 1}; !maps.Equal(counts, want) || counts[`"a"`] < 20 {
 			t.Errorf(`after cancelling "7": messages by token or id %v, want those of "a" and the answer to 7`, counts)
+		}
+	})
+}
+
+// TestCancelOfAQueuedAnswer has a client that does not read cancel a call whose
+// answer waits behind another one.
+func TestCancelOfAQueuedAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := dial(t, fixtures(), Options{})
+		for _, line := range []string{
+			call("1", "", "echo", `{"text":"being written"}`), call("2", "", "echo", `{"text":"queued"}`),
+			cancelled("2"), call("2", "", "echo", `{"text":"again"}`),
+		} {
+			p.send(line)
+			synctest.Wait()
+		}
+		rest, _ := p.close()
+		var got []string
+		for _, r := range rest {
+			got = append(got, string(r.ID)+" "+r.text())
+		}
+		if diff := cmp.Diff([]string{"1 being written", "2 again"}, got); diff != "" {
+			t.Errorf("answers, the first one to 2 cancelled (-want +got):\n%s", diff)
 		}
 	})
 }
