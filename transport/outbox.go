@@ -40,6 +40,7 @@ type outbox struct {
 	news    map[string]bool    // the broadcasts in queue
 	watched map[*Call]struct{} // the calls that want progress
 	due     time.Time          // when one of them has something to send; zero: look
+	told    bool               // what was taken last is progress
 	full    chan struct{}      // closed when there is room again; nil while there is
 	closed  bool
 }
@@ -184,18 +185,24 @@ func (b *outbox) sleep(until time.Time) bool {
 	return true
 }
 
-// next returns what to write now, or when to look again.
+// next returns what to write now, or when to look again. Progress and the queue
+// take turns: to a slow client there is always progress that is due.
 func (b *outbox) next() (it item, wait time.Time, ok bool) {
 	b.mu.Lock()
-	c, u, found := b.dueProgress()
-	if !found && len(b.queue) > 0 {
+	var c *Call
+	var u update
+	told := !b.told || len(b.queue) == 0
+	if told {
+		c, u, told = b.dueProgress()
+	}
+	if b.told = told; !told && len(b.queue) > 0 {
 		it, ok = b.pop(), true
 	}
 	wait = b.due
 	b.mu.Unlock()
 
 	switch {
-	case found:
+	case told:
 		return item{call: c, parts: [][]byte{u.encode()}}, wait, true
 	case ok && it.last:
 		// Before the write, not after it: a client may send its next request as

@@ -1,10 +1,13 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -150,4 +153,41 @@ func TestProgressMessage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slowSink is a client that takes its time for each message.
+type slowSink struct{ got []string }
+
+func (s *slowSink) write(parts ...[]byte) error {
+	time.Sleep(10 * time.Millisecond)
+	s.got = append(s.got, string(bytes.Join(parts, nil)))
+	return nil
+}
+
+func (*slowSink) flush() error { return nil }
+
+// TestProgressDoesNotHoldUpAnswers has more progress due than the client takes.
+func TestProgressDoesNotHoldUpAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := Options{Heartbeat: 100 * time.Millisecond}.withDefaults()
+		s := &slowSink{}
+		b := newOutbox(s, &o, nil)
+		calls := make([]Call, 20)
+		for i := range calls {
+			calls[i].progress.token = json.RawMessage("1")
+			b.watch(&calls[i])
+		}
+		go b.run()
+		time.Sleep(time.Second) // of a hundred messages
+		b.put(item{parts: [][]byte{[]byte("answer")}})
+		time.Sleep(time.Second)
+		for i := range calls {
+			b.unwatch(&calls[i])
+		}
+		b.close()
+		<-b.done
+		if at := slices.Index(s.got, "answer"); at > 110 {
+			t.Errorf("the answer is message %d, want one of the next after 100", at)
+		}
+	})
 }
