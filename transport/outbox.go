@@ -37,7 +37,7 @@ type outbox struct {
 
 	mu      sync.Mutex // guards the fields below
 	queue   []item
-	news    map[string]bool    // the broadcasts in queue
+	news    map[newsKey]bool   // the broadcasts in queue
 	watched map[*Call]struct{} // the calls that want progress
 	due     time.Time          // when one of them has something to send; zero: look
 	told    bool               // what was taken last is progress
@@ -49,7 +49,7 @@ func newOutbox(s sink, o *Options, failed func(error)) *outbox {
 	return &outbox{
 		sink: s, o: o, failed: failed,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
-		news: map[string]bool{}, watched: map[*Call]struct{}{},
+		news: map[newsKey]bool{}, watched: map[*Call]struct{}{},
 	}
 }
 
@@ -71,9 +71,14 @@ func (b *outbox) put(it item) {
 	b.signal()
 }
 
-// key identifies a broadcast. Streams have broadcasts of their own, tagged with
-// their id.
-func (it item) key() string { return string(it.parts[0]) }
+// newsKey identifies a broadcast. Streams have broadcasts of their own, also one that
+// has the id of a cancelled one.
+type newsKey struct {
+	call *Call
+	text string
+}
+
+func (it item) key() newsKey { return newsKey{it.call, string(it.parts[0])} }
 
 // room waits while the client leaves too much unread.
 func (b *outbox) room(ctx context.Context) {

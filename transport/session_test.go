@@ -135,6 +135,19 @@ func TestBroadcastsMerge(t *testing.T) {
 	})
 }
 
+// TestBroadcastToTheNextStreamOfAnID has a broadcast for a cancelled stream wait to be
+// written while the client opens another one under its id.
+func TestBroadcastToTheNextStreamOfAnID(t *testing.T) {
+	o := Options{}.withDefaults()
+	b := newOutbox(nil, &o, nil)
+	for range 2 {
+		b.put(item{call: &Call{}, parts: [][]byte{[]byte("list changed, subscription 1")}, news: true})
+	}
+	if n := len(b.queue); n != 2 {
+		t.Errorf("the same broadcast to two streams: %d queued, want 2", n)
+	}
+}
+
 // TestNoBroadcastAfterTheAnswer has a broadcast come between the end of a stream
 // and its answer.
 func TestNoBroadcastAfterTheAnswer(t *testing.T) {
@@ -149,7 +162,7 @@ func TestNoBroadcastAfterTheAnswer(t *testing.T) {
 	if n := len(c.out.queue); n != 1 {
 		t.Errorf("tell() of an open stream queued %d messages, want 1", n)
 	}
-	c.out.queue, c.out.news = nil, map[string]bool{}
+	c.out.queue, c.out.news = nil, map[newsKey]bool{}
 	c.forget(call)
 	c.tell(n)
 	if n := len(c.out.queue); n != 0 {
