@@ -83,7 +83,7 @@ func (v *Vectors) UnmarshalJSON(b []byte) error {
 }
 
 // readVectors reads the array at the front of b, keeps it without copying, and returns
-// what follows. It looks at each byte once and does not parse the numbers, which is
+// what follows. It looks at each byte once and works out no number, which is
 // thirty times as fast as encoding/json.
 func readVectors(b []byte) (v Vectors, rest []byte, err error) {
 	rest, ok := bytes.CutPrefix(b, []byte("["))
@@ -125,13 +125,11 @@ func vectorLen(b []byte) (n, numbers int) {
 		for i < len(b) && isSpace(b[i]) {
 			i++
 		}
-		start := i
-		for i < len(b) && inNumber[b[i]] {
-			i++
-		}
-		if i == start {
+		end := numberEnd(b, i)
+		if end == 0 {
 			return 0, 0
 		}
+		i = end
 		numbers++
 		for i < len(b) && isSpace(b[i]) {
 			i++
@@ -146,12 +144,39 @@ func vectorLen(b []byte) (n, numbers int) {
 	return 0, 0
 }
 
-var inNumber = func() (set [256]bool) {
-	for _, c := range []byte("0123456789+-.eE") {
-		set[c] = true
+// numberEnd gives where the JSON number at b[i] ends, 0 when there is none.
+func numberEnd(b []byte, i int) int {
+	if i < len(b) && b[i] == '-' {
+		i++
 	}
-	return set
-}()
+	start := i
+	if i = digitsEnd(b, i); i == start || b[start] == '0' && i > start+1 {
+		return 0
+	}
+	if i < len(b) && b[i] == '.' {
+		start = i + 1
+		if i = digitsEnd(b, start); i == start {
+			return 0
+		}
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		if i++; i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		start = i
+		if i = digitsEnd(b, start); i == start {
+			return 0
+		}
+	}
+	return i
+}
+
+func digitsEnd(b []byte, i int) int {
+	for i < len(b) && b[i]-'0' < 10 {
+		i++
+	}
+	return i
+}
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 

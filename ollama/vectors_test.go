@@ -110,6 +110,9 @@ func TestVectorsEqualJSON(t *testing.T) {
 func FuzzReadEmbedded(f *testing.F) {
 	f.Add([]byte(`{"model":"m","embeddings":[[1,2],[3,4]],"total_duration":5}`))
 	f.Add([]byte(`{"embeddings" : [[1e5]] , "embeddings":[]}`))
+	for _, number := range []string{"1..2", "--1", "01", "e", "1e", ".5", "1.", "+1", "1-2", "-"} {
+		f.Add([]byte(`{"embeddings":[[1,` + number + `]]}`))
+	}
 	f.Add([]byte(`{"a":{"embeddings":[[1]]},"embeddings":[`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		a, err := readEmbedded(body)
@@ -119,6 +122,9 @@ func FuzzReadEmbedded(f *testing.F) {
 		for i := range a.Embeddings.Len() {
 			if n := bytes.Count(a.Embeddings.Raw(i), []byte(",")) + 1; n != a.Embeddings.Dim() {
 				t.Errorf("readEmbedded(%s): item %d has %d numbers, want %d", body, i, n, a.Embeddings.Dim())
+			}
+			if !json.Valid(a.Embeddings.Raw(i)) {
+				t.Errorf("readEmbedded(%s): item %d is %s, want JSON", body, i, a.Embeddings.Raw(i))
 			}
 		}
 	})
