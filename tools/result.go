@@ -146,7 +146,11 @@ func (r *run) truncated() string {
 func (r *run) promptNote(truncated string) string {
 	switch truncated {
 	case "yes":
-		return fmt.Sprintf("the prompt was cut to fit the context of %d tokens: the model read %d tokens of it", r.place.ContextLength, r.done.PromptEvalCount)
+		of := ""
+		if n := r.place.ContextLength; n > 0 { // ps knows a model that runs under another name only by that
+			of = fmt.Sprintf(" of %d tokens", n)
+		}
+		return fmt.Sprintf("the prompt was cut to fit the context%s: the model read %d tokens of it", of, r.done.PromptEvalCount)
 	case "suspected":
 		return fmt.Sprintf("the prompt fills the context of %d tokens and may have been cut", r.place.ContextLength)
 	}
