@@ -306,7 +306,7 @@ func TestErrorsTellWhatToDoNext(t *testing.T) {
 		{name: "a zero vector", tool: "embed", args: `{"input":["a","b"]}`, script: ollamatest.Script{Vector: func(s string) []float32 { return make([]float32, 64) }}, kind: kindBadVector, words: []string{"input[0]"}},
 		{name: "an image by path", tool: "generate", args: `{"prompt":"x","images":["/etc/passwd"]}`, kind: InvalidArguments, words: []string{"images[0]", "paths"}},
 		{name: "an image that is none", tool: "chat", args: `{"messages":[{"role":"user","images":["` + png + `","aGVsbG8="]}]}`, kind: InvalidArguments, words: []string{"messages[0].images[1]"}},
-		{name: "keep_alive", tool: "generate", args: `{"prompt":"x","keep_alive":"300"}`, kind: InvalidArguments, words: []string{"10m"}},
+		{name: "keep_alive", tool: "generate", args: `{"prompt":"x","keep_alive":"300"}`, kind: InvalidArguments, words: []string{"10m", "-1s"}},
 		{name: "keep_alive 0 to load", tool: "load", args: `{"model":"tiny","keep_alive":"0s"}`, kind: InvalidArguments, words: []string{"unload"}},
 		{name: "a schema that is none", tool: "generate", args: `{"prompt":"x","schema":{"type":"nothing"}}`, kind: InvalidArguments, words: []string{"JSON Schema"}},
 		{name: "cloud", tool: "generate", args: `{"prompt":"x","model":"big:cloud"}`, options: fleet.Options{NoCloud: true}, kind: kindCloud, words: []string{"ollama.com", "--no-cloud"}},
