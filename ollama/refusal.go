@@ -166,7 +166,7 @@ func kindOfWords(said string) Kind {
 		return Busy
 	case has("exceed", "context"), has("prompt is too long"): // server/routes.go, llm/llama_server.go
 		return TooLong
-	case has("must be of type"), has("invalid format"): // api/types.go, llm/server.go, with status 500
+	case has("must be of type"), has("invalid format"), has("invalid json schema"): // api/types.go, llm/server.go, with status 500
 		return Invalid
 	case has("memory"), has("allocat"), has("failed to reserve"), // llm/status.go
 		has("runner", "terminated"), has("runner", "stopped"), has("no longer running"), has("timed out waiting for"), // llm/server.go

@@ -62,6 +62,7 @@ func TestRefusals(t *testing.T) {
 		{"llama-server died", status("500 Internal Server Error", "", `{"error":"llama-server process has terminated: signal: killed"}`), Error{Kind: LoadFailed, Status: 500, Message: "llama-server process has terminated: signal: killed"}},
 		{"broken file", status("500 Internal Server Error", "", `{"error":"unable to load model: /root/blobs/x"}`), Error{Kind: LoadFailed, Status: 500, Message: "unable to load model: /root/blobs/x"}},
 		{"option type", status("500 Internal Server Error", "", `{"error":"option \"top_k\" must be of type integer"}`), Error{Kind: Invalid, Status: 500, Message: `option "top_k" must be of type integer`}},
+		{"schema", status("500 Internal Server Error", "", `{"error":"invalid JSON schema in format"}`), Error{Kind: Invalid, Status: 500, Message: "invalid JSON schema in format"}},
 		{"format", status("500 Internal Server Error", "", `{"error":"invalid format: \"xml\"; expected \"json\" or a valid JSON Schema object"}`), Error{Kind: Invalid, Status: 500, Message: `invalid format: "xml"; expected "json" or a valid JSON Schema object`}},
 		{"another 500", status("500 Internal Server Error", "", `{"error":"unexpected EOF"}`), Error{Kind: Failed, Status: 500, Message: "unexpected EOF"}},
 		{"object", status("500 Internal Server Error", "", `{"error":{"code":500,"message":"out of memory"}}`), Error{Kind: LoadFailed, Status: 500, Message: "out of memory"}},

@@ -10,7 +10,7 @@ import (
 // UseMMap and NumThread are load-time options: a value that differs from the one in
 // force makes Ollama reload the model.
 type Options struct {
-	NumPredict       *int     `json:"num_predict,omitempty" jsonschema:"minimum=-2" jsonschema_description:"Most tokens to generate; default -1: no limit"`
+	NumPredict       *int     `json:"num_predict,omitempty" jsonschema:"minimum=-2" jsonschema_description:"Most tokens to generate; default -1 and 0: no limit"`
 	NumCtx           *int     `json:"num_ctx,omitempty" jsonschema:"minimum=1" jsonschema_description:"Context in tokens; a new value reloads the model"`
 	NumKeep          *int     `json:"num_keep,omitempty" jsonschema_description:"Tokens kept when the context is full; default 4"`
 	Seed             *int     `json:"seed,omitempty" jsonschema_description:"Same seed, same answer; default -1: random"`
@@ -44,6 +44,17 @@ func (o *Options) LoadTime() *Options {
 		return nil
 	}
 	return &l
+}
+
+// WithLoadTime returns o with the load-time options of l. o may be nil.
+func (o *Options) WithLoadTime(l *Options) *Options {
+	var with Options
+	if o != nil {
+		with = *o
+	}
+	with.NumCtx, with.NumBatch, with.NumGPU = l.NumCtx, l.NumBatch, l.NumGPU
+	with.MainGPU, with.UseMMap, with.NumThread = l.MainGPU, l.UseMMap, l.NumThread
+	return &with
 }
 
 // GenerateRequest is the body of POST /api/generate. The client always streams.

@@ -44,10 +44,11 @@ type Fleet struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // running loads and recoveries
 
-	mu      sync.Mutex // guards loads, shown and traffic, with its attempts
+	mu      sync.Mutex // guards what follows, and the attempts in traffic
 	loads   map[loadKey]*load
 	shown   map[string]*ollama.Shown // by digest
-	traffic map[ollama.Name]*traffic // of the models that have calls, or are suspect
+	loaded  map[ollama.Name]loadOptions
+	traffic map[ollama.Name]*traffic // of the models that had calls or loads here
 }
 
 // New makes a fleet of one host. Close it.
@@ -60,7 +61,8 @@ func New(h Host, o Options) *Fleet {
 	}
 	f := &Fleet{
 		host: h, opts: o,
-		loads: map[loadKey]*load{}, shown: map[string]*ollama.Shown{}, traffic: map[ollama.Name]*traffic{},
+		loads: map[loadKey]*load{}, shown: map[string]*ollama.Shown{},
+		loaded: map[ollama.Name]loadOptions{}, traffic: map[ollama.Name]*traffic{},
 	}
 	f.life, f.stop = context.WithCancel(context.Background())
 	return f

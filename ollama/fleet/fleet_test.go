@@ -345,8 +345,8 @@ func TestWedgedModelRecovers(t *testing.T) {
 		if want := []Phase{Queued, Prompt, Recovering, Queued, Loading, Prompt}; !slices.Equal(phases, want) {
 			t.Errorf("phases: got %v, want %v", phases, want)
 		}
-		if len(f.traffic) != 0 {
-			t.Errorf("traffic after all calls ended: %v, want none", f.traffic)
+		if state := f.traffic[ollamatest.TinyModel]; len(state.calls) != 0 || state.suspect {
+			t.Errorf("after all calls ended: %+v, want none and nothing suspect", state)
 		}
 	})
 }
@@ -424,7 +424,7 @@ func TestAnswerThatBeginsAsPatienceEnds(t *testing.T) {
 		f, _ := start(t, ollamatest.Script{}, Options{})
 		cancelOne(t, f)
 		asked := 0
-		ask := func(ctx context.Context) iter.Seq2[ollama.Chunk, error] {
+		ask := func(ctx context.Context, _ *ollama.Options) iter.Seq2[ollama.Chunk, error] {
 			return func(yield func(ollama.Chunk, error) bool) {
 				if asked++; asked == 1 {
 					<-ctx.Done()
@@ -433,7 +433,7 @@ func TestAnswerThatBeginsAsPatienceEnds(t *testing.T) {
 			}
 		}
 		got := ""
-		for c, err := range f.stream(t.Context(), LoadRequest{Model: ollamatest.TinyModel}, Watch{}, ask) {
+		for c, err := range f.stream(t.Context(), need{model: ollamatest.TinyModel}, Watch{}, ask) {
 			if err != nil {
 				t.Fatal(err)
 			}

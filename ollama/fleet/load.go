@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -55,14 +54,11 @@ func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, erro
 		return &Loaded{Host: f.host.Client.Name(), Remote: true}, nil
 	}
 	w.phase(Loading)
-	if err := f.await(ctx, r, isEmbedding(shown.Capabilities), start.Add(f.opts.MaxWait)); err != nil {
-		return nil, err
-	}
-	l := &Loaded{Host: f.host.Client.Name(), Took: time.Since(start)}
-	running, err := f.running(ctx, r.Model)
+	running, err := f.await(ctx, r, isEmbedding(shown.Capabilities), start.Add(f.opts.MaxWait))
 	if err != nil {
 		return nil, err
 	}
+	l := &Loaded{Host: f.host.Client.Name(), Took: time.Since(start)}
 	if running != nil {
 		l.ContextLength, l.VRAM = running.ContextLength, running.SizeVRAM
 	}
@@ -70,65 +66,67 @@ func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, erro
 }
 
 // ready makes sure that a model is loaded with the options that a call will send, so
-// that a caller who gives up never takes a load down with it. keep_alive is the call's own
-// to send.
-func (f *Fleet) ready(ctx context.Context, r LoadRequest, w Watch) (Place, error) {
+// that a caller who gives up never takes a load down with it. It returns those options.
+// keep_alive is the call's own to send.
+func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Options, error) {
 	start := time.Now()
 	p := Place{Host: f.host.Client.Name()}
 	w.phase(Queued)
-	running, err := f.running(ctx, r.Model)
+	running, err := f.running(ctx, n.model)
 	if err != nil {
-		return p, err
+		return p, nil, err
 	}
 	// Ollama lists a model as running while it still loads (0.17.4, server/sched.go).
-	if running == nil || !fits(running, r.Options) || f.loading(r.Model) {
-		shown, err := f.describe(ctx, r.Model)
-		if err != nil {
-			return p, err
+	if running != nil && !f.loading(n.model) {
+		if options, ok := f.fitting(n, running); ok {
+			p.ContextLength = running.ContextLength
+			return p, options, nil
 		}
-		if p.Remote = shown.RemoteHost != ""; p.Remote {
-			return p, nil
-		}
-		w.phase(Loading)
-		if err := f.await(ctx, r, isEmbedding(shown.Capabilities), start.Add(f.opts.MaxWait)); err != nil {
-			return p, err
-		}
-		p.LoadWait = time.Since(start)
-		if running, err = f.running(ctx, r.Model); err != nil {
-			return p, err
-		}
+	}
+	shown, err := f.describe(ctx, n.model)
+	if err != nil {
+		return p, nil, err
+	}
+	if p.Remote = shown.RemoteHost != ""; p.Remote {
+		return p, n.options, nil
+	}
+	w.phase(Loading)
+	cold := running == nil
+	r := LoadRequest{Model: n.model, Options: n.options}
+	if running, err = f.await(ctx, r, isEmbedding(shown.Capabilities), start.Add(f.opts.MaxWait)); err != nil {
+		return p, nil, err
+	}
+	if cold {
+		f.fresh(n.model)
 	}
 	if running != nil {
 		p.ContextLength = running.ContextLength
 	}
-	return p, nil
-}
-
-// fits reports whether a loaded model serves options without a reload, as far as ps tells.
-func fits(running *ollama.Running, o *ollama.Options) bool {
-	want := o.LoadTime()
-	if want == nil {
-		return true
-	}
-	numCtx := want.NumCtx
-	want.NumCtx = nil
-	return want.LoadTime() == nil && (numCtx == nil || *numCtx == running.ContextLength)
+	p.LoadWait = time.Since(start)
+	return p, n.options, nil
 }
 
 // await joins the load of r, or starts it, and waits until it is done, ctx ends or the
-// deadline is over.
-func (f *Fleet) await(ctx context.Context, r LoadRequest, embedding bool, deadline time.Time) error {
+// deadline is over. It returns how the model is loaded then, nil when ps does not list it.
+func (f *Fleet) await(ctx context.Context, r LoadRequest, embedding bool, deadline time.Time) (*ollama.Running, error) {
 	l := f.join(r, embedding)
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
-	case <-l.done:
-		return f.fail(ctx, r.Model, l.err)
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case <-timer.C:
-		return &LoadingError{Model: r.Model, Host: f.host.Client.Name(), For: time.Since(l.start)}
+		return nil, &LoadingError{Model: r.Model, Host: f.host.Client.Name(), For: time.Since(l.start)}
+	case <-l.done:
 	}
+	if l.err != nil {
+		return nil, f.fail(ctx, r.Model, l.err)
+	}
+	running, err := f.running(ctx, r.Model)
+	if err == nil {
+		f.loadedWith(r, running)
+	}
+	return running, err
 }
 
 // loading reports whether a load of the model runs, with whatever options.
@@ -162,61 +160,4 @@ func (f *Fleet) join(r LoadRequest, embedding bool) *load {
 		close(l.done)
 	})
 	return l
-}
-
-// UnloadState is what an unload came to.
-type UnloadState string
-
-// The states after an unload.
-const (
-	Unloaded  UnloadState = "unloaded"   // ps no longer lists the model
-	Pending   UnloadState = "pending"    // asked for; calls still run on the model
-	NotLoaded UnloadState = "not_loaded" // it was not loaded
-)
-
-// unloadWait bounds how long Unload watches ps before it says Pending.
-const unloadWait = 10 * time.Second
-
-// Unload frees a model's memory and says what ps says of it afterwards.
-func (f *Fleet) Unload(ctx context.Context, model ollama.Name) (UnloadState, error) {
-	running, err := f.running(ctx, model)
-	if err != nil {
-		return "", err
-	}
-	if running == nil {
-		_, err := f.describe(ctx, model) // a name that is not installed is a mistake, not "not loaded"
-		return NotLoaded, err
-	}
-	if err := f.host.Client.Unload(ctx, model); err != nil {
-		return "", f.fail(ctx, model, err)
-	}
-	// Ollama answers at once, loaded or not: ps alone knows when the memory is free.
-	deadline := time.Now().Add(unloadWait)
-	for pause := 10 * time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, 250*time.Millisecond) {
-		if running, err = f.running(ctx, model); err != nil {
-			return "", err
-		}
-		if running == nil {
-			return Unloaded, nil
-		}
-		select {
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		case <-time.After(pause):
-		}
-	}
-	return Pending, nil
-}
-
-// running returns how a model is loaded, or nil.
-func (f *Fleet) running(ctx context.Context, model ollama.Name) (*ollama.Running, error) {
-	all, err := f.host.Client.PS(ctx)
-	if err != nil {
-		return nil, f.fail(ctx, model, err)
-	}
-	i := slices.IndexFunc(all, func(r ollama.Running) bool { return canonical(r.Name) == model })
-	if i < 0 {
-		return nil, nil
-	}
-	return &all[i], nil
 }

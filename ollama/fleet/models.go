@@ -15,6 +15,7 @@ import (
 const (
 	Completion = "completion" // can generate and chat
 	Embedding  = "embedding"  // can embed
+	Vision     = "vision"     // takes images
 )
 
 // Model is an installed model.
@@ -29,8 +30,10 @@ type Model struct {
 func (m *Model) Remote() bool { return m.RemoteHost != "" || IsCloudName(m.Canonical) }
 
 // Can reports whether the model has a capability. A model of unknown capabilities can all.
-func (m *Model) Can(capability string) bool {
-	return len(m.Capabilities) == 0 || slices.Contains(m.Capabilities, capability)
+func (m *Model) Can(capability string) bool { return can(m.Capabilities, capability) }
+
+func can(capabilities []string, capability string) bool {
+	return len(capabilities) == 0 || slices.Contains(capabilities, capability)
 }
 
 // IsCloudName reports whether a name alone tells that ollama.com runs the model.
@@ -56,14 +59,14 @@ func (f *Fleet) Models(ctx context.Context) ([]Model, error) {
 	if err = cmp.Or(err, psErr); err != nil {
 		return nil, f.fail(ctx, "", err)
 	}
-	loaded := make(map[ollama.Name]*ollama.Running, len(running))
+	loaded := make(map[string]*ollama.Running, len(running)) // by digest: copies of a model run together
 	for i := range running {
-		loaded[canonical(running[i].Name)] = &running[i]
+		loaded[running[i].Digest] = &running[i]
 	}
 	models := make([]Model, len(tags))
 	for i, t := range tags {
 		n := canonical(t.Name)
-		models[i] = Model{Model: t, Canonical: n, Host: f.host.Client.Name(), Loaded: loaded[n]}
+		models[i] = Model{Model: t, Canonical: n, Host: f.host.Client.Name(), Loaded: loaded[t.Digest]}
 	}
 	if err := f.complete(ctx, models); err != nil {
 		return nil, err

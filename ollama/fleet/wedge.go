@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -23,7 +22,26 @@ var errWedged = errors.New("wedged")
 // 11 in 100 cancels. Unloading the model frees it.
 type traffic struct {
 	calls   map[*attempt]struct{} // of ours, sent and not yet over
-	suspect bool                  // one was given up, and none was answered since
+	suspect bool                  // one was given up, or none was made, and none was answered since
+}
+
+// state is what is known of a model. A model that is new here is suspect: a program that
+// has ended in mid-call, as servers of MCP hosts do, may have left it wedged. It wants f.mu
+// locked.
+func (f *Fleet) state(model ollama.Name) *traffic {
+	t := f.traffic[model]
+	if t == nil {
+		t = &traffic{calls: map[*attempt]struct{}{}, suspect: true}
+		f.traffic[model] = t
+	}
+	return t
+}
+
+// fresh notes that a model has just been loaded: all its slots are there.
+func (f *Fleet) fresh(model ollama.Name) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state(model).suspect = false
 }
 
 // attempt is one call while it is on a model. The fleet's mu guards it.
@@ -35,8 +53,9 @@ type attempt struct {
 
 // recovery is an unload that brings a wedged model's slots back.
 type recovery struct {
-	done chan struct{} // closed when err is final
-	err  error         // read after done only
+	done     chan struct{} // closed when what follows is final
+	unloaded bool
+	err      error
 }
 
 // guard runs a call on a model. When the model is suspect, and for WedgeAfter nothing came
@@ -65,11 +84,7 @@ func (f *Fleet) guard(ctx context.Context, model ollama.Name, call func(ctx cont
 func (f *Fleet) enter(model ollama.Name, a *attempt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t := f.traffic[model]
-	if t == nil {
-		t = &traffic{calls: map[*attempt]struct{}{}}
-		f.traffic[model] = t
-	}
+	t := f.state(model)
 	t.calls[a] = struct{}{}
 	if t.suspect {
 		a.patience = time.AfterFunc(f.opts.WedgeAfter, func() { f.lose(model, a) })
@@ -114,14 +129,6 @@ func (f *Fleet) leave(model ollama.Name, a *attempt, err error) {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), isKind(err, ollama.Stalled):
 		t.suspect = true
 	}
-	f.forget(model, t)
-}
-
-// forget drops what is known of a model when that is nothing. It wants f.mu locked.
-func (f *Fleet) forget(model ollama.Name, t *traffic) {
-	if len(t.calls) == 0 && !t.suspect {
-		delete(f.traffic, model)
-	}
 }
 
 // lose takes a model for wedged when a call's patience is over and no other call explains
@@ -149,29 +156,18 @@ func (f *Fleet) lose(model ollama.Name, a *attempt) {
 		other.cancel(errWedged)
 	}
 	f.wg.Go(func() {
-		r.err = f.recover(f.life, model)
+		r.unloaded, r.err = f.recover(f.life, model)
 		close(r.done)
 	})
 }
 
-// recover unloads a wedged model, so that the next load brings its slots back. A model that
-// does not unload stays suspect.
-func (f *Fleet) recover(ctx context.Context, model ollama.Name) error {
+// recover unloads a wedged model, so that the next load brings its slots back. One that
+// does not unload is busy for another program: it stays suspect, and is waited for.
+func (f *Fleet) recover(ctx context.Context, model ollama.Name) (unloaded bool, err error) {
 	state, err := f.Unload(ctx, model)
-	if err == nil && state == Pending {
-		err = f.fail(ctx, model, &ollama.Error{
-			Op: "unload", Host: f.host.Client.Name(), Kind: ollama.Stalled,
-			Message: fmt.Sprintf("%s gave no answer for %s and does not unload", model, f.opts.WedgeAfter),
-		})
+	if err != nil || state == Pending {
+		return false, err
 	}
-	if err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if t := f.traffic[model]; t != nil {
-		t.suspect = false
-		f.forget(model, t)
-	}
-	return nil
+	f.fresh(model)
+	return true, nil
 }

@@ -1,0 +1,87 @@
+package fleet
+
+import (
+	"context"
+	"reflect"
+	"slices"
+
+	"ollama-mcp/ollama"
+)
+
+// running returns how a model is loaded, or nil.
+func (f *Fleet) running(ctx context.Context, model ollama.Name) (*ollama.Running, error) {
+	all, err := f.host.Client.PS(ctx)
+	if err != nil {
+		return nil, f.fail(ctx, model, err)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	i := slices.IndexFunc(all, func(r ollama.Running) bool { return canonical(r.Name) == model })
+	if i < 0 { // a copy of a loaded model runs with it, and ps lists one of them alone
+		digest, err := f.digest(ctx, model)
+		if err != nil {
+			return nil, err
+		}
+		i = slices.IndexFunc(all, func(r ollama.Running) bool { return r.Digest == digest && digest != "" })
+	}
+	if i < 0 {
+		return nil, nil
+	}
+	return &all[i], nil
+}
+
+// digest names the content of an installed model, "" when it is not installed.
+func (f *Fleet) digest(ctx context.Context, model ollama.Name) (string, error) {
+	tags, err := f.host.Client.Tags(ctx)
+	if err != nil {
+		return "", f.fail(ctx, model, err)
+	}
+	for _, m := range tags {
+		if canonical(m.Name) == model {
+			return m.Digest, nil
+		}
+	}
+	return "", nil
+}
+
+// loadOptions are the load-time options that this fleet loaded a model with. Ollama does
+// not tell them, but for the context length in force, by which it shows whether another
+// program has reloaded the model since.
+type loadOptions struct {
+	options       *ollama.Options
+	contextLength int
+}
+
+// loadedWith remembers a load that ended well.
+func (f *Fleet) loadedWith(r LoadRequest, running *ollama.Running) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	options := r.Options.LoadTime()
+	if options == nil || running == nil {
+		delete(f.loaded, r.Model)
+		return
+	}
+	f.loaded[r.Model] = loadOptions{options, running.ContextLength}
+}
+
+// fitting returns the options with which a call on a loaded model makes it reload nothing:
+// a call that names no load-time options gets those that the model was loaded with here. It
+// reports false when the call wants others.
+func (f *Fleet) fitting(n need, running *ollama.Running) (*ollama.Options, bool) {
+	f.mu.Lock()
+	loaded, known := f.loaded[n.model]
+	f.mu.Unlock()
+	known = known && loaded.contextLength == running.ContextLength
+	want := n.options.LoadTime()
+	switch {
+	case want == nil && known:
+		return n.options.WithLoadTime(loaded.options), true
+	case want == nil:
+		return n.options, true
+	case known && reflect.DeepEqual(want, loaded.options):
+		return n.options, true
+	}
+	only := ollama.Options{NumCtx: want.NumCtx}
+	return n.options, want.NumCtx != nil && reflect.DeepEqual(*want, only) && *want.NumCtx == running.ContextLength
+}

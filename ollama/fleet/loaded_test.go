@@ -1,0 +1,145 @@
+package fleet
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/ollamatest"
+)
+
+// A host ends its server in mid-call and starts another, which cannot know of the cancel.
+func TestModelWedgedBeforeTheStartRecovers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		before, fake := start(t, ollamatest.Script{TokenDelay: time.Second}, Options{})
+		cancelOne(t, before)
+		if err := fake.Await(t.Context(), func(s ollamatest.Seen) bool { return s.Active == 0 }); err != nil {
+			t.Fatal(err)
+		}
+		if fake.Wedge(ollamatest.TinyModel) == 0 {
+			t.Fatal("the fake had no slot to lose")
+		}
+		f := New(before.host, Options{})
+		defer f.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		got, err := text(ctx, f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"})
+		if err != nil || got == "" {
+			t.Errorf("Generate on a model wedged before the start: got %q, %v; want text after a recovery", got, err)
+		}
+	})
+}
+
+// Another program's long call on the model is no reason to fail.
+func TestModelBusyForAnotherProgramIsWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		other, _ := start(t, ollamatest.Script{TokenDelay: 10 * time.Second, TokenCount: 30}, Options{})
+		f := New(other.host, Options{})
+		defer f.Close()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := text(t.Context(), other, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}); err != nil {
+				t.Errorf("the other program's Generate: %v", err)
+			}
+		})
+		time.Sleep(30 * time.Second) // fake time: the other's call runs
+		if got, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}); err != nil || got == "" {
+			t.Errorf("Generate behind another program's: got %q, %v; want text", got, err)
+		}
+		wg.Wait()
+	})
+}
+
+// A model that was loaded with a context length keeps it for calls that name none, instead
+// of being reloaded by the next one.
+func TestLoadTimeOptionsStay(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{}, Options{})
+		n := 512
+		if _, err := f.Load(t.Context(), LoadRequest{Model: ollamatest.TinyModel, Options: &ollama.Options{NumCtx: &n}}, Watch{}); err != nil {
+			t.Fatal(err)
+		}
+		predict := 3
+		for _, o := range []*ollama.Options{nil, {NumPredict: &predict}, {NumCtx: &n}} {
+			if _, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi", Options: o}); err != nil {
+				t.Fatal(err)
+			}
+			if body := string(fake.Seen().Last["/api/generate"].Body); !strings.Contains(body, `"num_ctx":512`) {
+				t.Errorf("Generate with %+v after a load with num_ctx 512: sent %s", o, body)
+			}
+		}
+		if loads := fake.Seen().Loads; loads != 1 {
+			t.Errorf("%d loads, want 1", loads)
+		}
+	})
+}
+
+// A context length above what the model can hold is clamped by Ollama; that is no reason to load it anew each time.
+func TestClampedContextLengthLoadsOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{}, Options{})
+		n := 99999
+		for range 3 {
+			if _, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi", Options: &ollama.Options{NumCtx: &n}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if shows := fake.Seen().Requests["/api/show"]; shows != 1 {
+			t.Errorf("3 calls with num_ctx 99999: %d shows, want 1, of the one load", shows)
+		}
+	})
+}
+
+// Ollama runs a copy of a model in the same runner, and lists one name of the two.
+func TestCopyOfALoadedModel(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, _ := start(t, ollamatest.Script{Models: []ollamatest.FakeModel{
+			{Name: "m", Digest: "same", Loaded: true}, {Name: "copy", Digest: "same"}, {Name: "other", Digest: "other"},
+		}}, Options{})
+		for model, want := range map[ollama.Name]bool{"m:latest": true, "copy:latest": true, "other:latest": false} {
+			if got, err := f.running(t.Context(), model); err != nil || (got != nil) != want {
+				t.Errorf("running(%s) = %v, %v; want loaded: %v", model, got, err, want)
+			}
+		}
+		models, err := f.Models(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range models {
+			if (m.Loaded != nil) != (m.Digest == "same") {
+				t.Errorf("Models: %s loaded: %v", m.Canonical, m.Loaded != nil)
+			}
+		}
+	})
+}
+
+func TestRefusedBeforeOllamaWorksOnIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{Models: []ollamatest.FakeModel{
+			{Name: "blind", Loaded: true}, {Name: "seeing", Capabilities: []string{Completion, Vision}},
+		}}, Options{})
+		huge := strings.Repeat("x", 10<<20)
+		image := []string{"aGk="}
+		for _, tt := range []struct {
+			name string
+			r    ollama.GenerateRequest
+			want ollama.Kind
+		}{
+			{"10 MB for 2048 tokens", ollama.GenerateRequest{Model: "blind:latest", Prompt: huge}, ollama.TooLong},
+			{"an image", ollama.GenerateRequest{Model: "blind:latest", Prompt: "x", Images: image}, ollama.Unsupported},
+		} {
+			if _, err := text(t.Context(), f, &tt.r); !isKind(err, tt.want) {
+				t.Errorf("Generate with %s: got %v, want %s", tt.name, err, tt.want)
+			}
+		}
+		if n := fake.Seen().Requests["/api/generate"]; n != 0 {
+			t.Errorf("%d requests were sent, want none", n)
+		}
+		if _, err := text(t.Context(), f, &ollama.GenerateRequest{Model: "seeing:latest", Prompt: "x", Images: image}); err != nil {
+			t.Errorf("Generate with an image on a model that can see: %v", err)
+		}
+	})
+}

@@ -1,0 +1,54 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"ollama-mcp/ollama"
+)
+
+// UnloadState is what an unload came to.
+type UnloadState string
+
+// The states after an unload.
+const (
+	Unloaded  UnloadState = "unloaded"   // ps no longer lists the model
+	Pending   UnloadState = "pending"    // asked for; calls still run on the model
+	NotLoaded UnloadState = "not_loaded" // ps did not list it
+)
+
+// unloadWait bounds how long Unload watches ps before it says Pending.
+const unloadWait = 10 * time.Second
+
+// Unload frees a model's memory and says what ps says of it afterwards.
+func (f *Fleet) Unload(ctx context.Context, model ollama.Name) (UnloadState, error) {
+	loaded, err := f.running(ctx, model)
+	if err != nil {
+		return "", err
+	}
+	if loaded == nil {
+		_, err := f.describe(ctx, model) // a name that is not installed is a mistake, not "not loaded"
+		return NotLoaded, err
+	}
+	if err := f.host.Client.Unload(ctx, model); err != nil {
+		return "", f.fail(ctx, model, err)
+	}
+	// Ollama answers at once, loaded or not: ps alone knows when the memory is free.
+	deadline := time.Now().Add(unloadWait)
+	for pause := 10 * time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, 250*time.Millisecond) {
+		all, err := f.host.Client.PS(ctx)
+		if err != nil {
+			return "", f.fail(ctx, model, err)
+		}
+		if !slices.ContainsFunc(all, func(r ollama.Running) bool { return r.Name == loaded.Name }) {
+			return Unloaded, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+	return Pending, nil
+}
