@@ -31,7 +31,6 @@ var forbidden = map[string][]string{
 	"ollama/fleet": {"github.com/mark3labs/mcp-go", "net/http", "github.com/rs/zerolog"},
 	"schema":       {"github.com/mark3labs/mcp-go"},
 	"tools":        {"net/http", "os"},
-	"transport":    {"ollama-mcp/ollama", "ollama-mcp/tools"},
 }
 
 // TestImportRules holds the packages to their places: see docs/how-it-works.md.

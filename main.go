@@ -125,6 +125,9 @@ To try it from here: ollama-mcp call list_models
 func announce(ctx context.Context, c *config.Config, hosts *fleet.Fleet, log zerolog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	if log.GetLevel() > zerolog.WarnLevel {
+		return
+	}
 	line := log.Level(zerolog.InfoLevel).With().Str("ollama", c.Ollama.Host.String()).Str("from", c.Ollama.Origin).Logger()
 	version, models, err := hosts.Probe(ctx)
 	switch {

@@ -124,8 +124,11 @@ func (t *Tool) logCall(err error, p *Problem, requestID string, took time.Durati
 	e := t.log.Info()
 	if p != nil {
 		level := zerolog.WarnLevel
-		if p.Kind == kindInternal {
+		switch p.Kind {
+		case kindInternal:
 			level = zerolog.ErrorLevel
+		case kindCanceled:
+			level = zerolog.InfoLevel // the caller's wish
 		}
 		e = t.log.WithLevel(level).Str("kind", p.Kind)
 		if p.Kind != InvalidArguments { // whose error quotes what the caller sent

@@ -62,7 +62,7 @@ func (r *run) repair(ctx context.Context, problems []string) error {
 	if err == nil {
 		return nil
 	}
-	r.text, r.think, r.calls, r.done = first.text, first.think, first.calls, first.done
+	r.text, r.think, r.calls, r.done, r.cut = first.text, first.think, first.calls, first.done, first.cut
 	return context.Cause(ctx)
 }
 
@@ -184,7 +184,7 @@ func (r *run) speed(phase string) func() string {
 	return func() string {
 		seconds := time.Since(first).Seconds()
 		if tokens < 2 || seconds <= 0 {
-			return fmt.Sprintf("%s %d tokens", phase, tokens)
+			return phase + " " + count(tokens, "token")
 		}
 		return fmt.Sprintf("%s %d tokens, %.1f tok/s", phase, tokens, float64(tokens)/seconds)
 	}

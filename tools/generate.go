@@ -10,7 +10,7 @@ import (
 
 type generateInput struct {
 	Model  string   `json:"model,omitempty" jsonschema_description:"Default: the operator's, or the only fitting one"`
-	Prompt string   `json:"prompt"`
+	Prompt string   `json:"prompt" jsonschema:"minLength=1"`
 	System string   `json:"system,omitempty" jsonschema_description:"Replaces the model's system prompt"`
 	Suffix string   `json:"suffix,omitempty" jsonschema_description:"Text after the gap, for models with capability insert"`
 	Images []string `json:"images,omitempty" jsonschema_description:"Base64 or data URL: PNG, JPEG, WebP, GIF; for vision models"`

@@ -150,7 +150,7 @@ func hostProblem(e *ollama.Error, at *fleet.Error) *Problem {
 		p.Hint = "Shorten it, or set truncate to true and lose part of it; generate and chat also take a higher options.num_ctx"
 	case ollama.Invalid:
 		p.Message = "Ollama refused the request: " + said
-		p.Hint = "Correct the argument that it names"
+		p.Hint = "Correct the argument that it names; a schema must do without recursion"
 	case ollama.Busy:
 		p.Retryable = true
 		p.Message = "Ollama is busy: " + said

@@ -127,7 +127,10 @@ func (r *run) endNote() string {
 	if r.text.Len() == 0 && r.think.Len() > 0 {
 		return "no answer: all output tokens went on thinking; raise options.num_predict or set think to off"
 	}
-	return fmt.Sprintf("the answer was cut off after %d tokens, by options.num_predict or a full context", r.done.EvalCount)
+	if n := r.total(); n > 0 && float64(r.done.EvalCount) >= n {
+		return fmt.Sprintf("the answer was cut off by options.num_predict, after %s", count(r.done.EvalCount, "token"))
+	}
+	return fmt.Sprintf("the answer was cut off after %s: the context is full, or the model itself sets num_predict", count(r.done.EvalCount, "token"))
 }
 
 // truncated says whether the prompt was cut. Yes is certain: Ollama refused the whole
@@ -172,6 +175,14 @@ func (r *run) timing() *timing {
 		t.TokensPerSecond = round(float64(d.EvalCount) / d.EvalDuration.Seconds())
 	}
 	return t
+}
+
+// count says "1 token", "2 tokens".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // ms is a duration in milliseconds with one decimal.

@@ -41,7 +41,7 @@ func unload(run func(context.Context, ollama.Name) (fleet.UnloadState, error)) T
 		note := map[fleet.UnloadState]string{
 			fleet.Unloaded:  "%s is unloaded; its memory is free.",
 			fleet.Pending:   "%s is still in use; Ollama unloads it when its calls have ended.",
-			fleet.NotLoaded: "%s was not loaded.",
+			fleet.NotLoaded: "Ollama does not list %s as loaded.",
 		}[state]
 		return unloadOutput{Note: fmt.Sprintf(note, short(model)), State: state, Model: model}, nil
 	})

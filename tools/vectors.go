@@ -19,7 +19,7 @@ func (in *embedInput) output(model ollama.Name, place fleet.Place, resp *ollama.
 	}
 	for i := range o.Count {
 		if resp.Embeddings.Zero(i) {
-			return embedOutput{}, &vectorError{i}
+			return embedOutput{}, &vectorError{i, "zeros alone"}
 		}
 		v, err := in.encode(resp.Embeddings, i)
 		if err != nil {
@@ -27,15 +27,21 @@ func (in *embedInput) output(model ollama.Name, place fleet.Place, resp *ollama.
 		}
 		o.Embeddings = append(o.Embeddings, v)
 	}
-	o.Note = fmt.Sprintf("%d vectors of %d", o.Count, o.Dimensions)
+	o.Note = fmt.Sprintf("%s of %d", count(o.Count, "vector"), o.Dimensions)
+	if in.Dimensions != 0 && in.Dimensions != o.Dimensions {
+		o.Note += fmt.Sprintf("; the model cannot give %d", in.Dimensions)
+	}
 	return o, nil
 }
 
-// vectorError says that a vector means nothing: cosine with it is undefined.
-type vectorError struct{ item int }
+// vectorError says that a vector is of no use: cosine with one of zeros is undefined.
+type vectorError struct {
+	item int
+	what string
+}
 
 func (e *vectorError) Error() string {
-	return fmt.Sprintf("the model gave a vector of zeros for input[%d]", e.item)
+	return fmt.Sprintf("the vector of input[%d] is useless: it has %s", e.item, e.what)
 }
 
 // encode gives a vector in the encoding asked for.
@@ -45,7 +51,7 @@ func (in *embedInput) encode(vectors ollama.Vectors, i int) (json.RawMessage, er
 	}
 	numbers, err := vectors.Float32(i)
 	if err != nil {
-		return nil, fmt.Errorf("decode vector %d: %w", i, err)
+		return nil, &vectorError{i, "a number that float32 cannot hold"}
 	}
 	b := make([]byte, 0, 4*len(numbers))
 	for _, n := range numbers {
