@@ -113,6 +113,20 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+func TestTLSToAPlainHost(t *testing.T) {
+	f := ollamatest.NewFake(ollamatest.Script{})
+	defer f.Close()
+	h, err := ollama.ParseHost(strings.Replace(f.URL, "http:", "https:", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := ollama.NewClient(ollama.ClientOptions{Host: h})
+	defer c.Close()
+	if _, err := c.Version(limited(t)); !isKind(err, ollama.NotOllama) || !strings.Contains(err.Error(), "http, not https") {
+		t.Errorf("version by https of a host that speaks http: got %v, want not_ollama that says so", err)
+	}
+}
+
 func TestUntrustedTLS(t *testing.T) {
 	f := ollamatest.NewFake(ollamatest.Script{TLS: true})
 	if _, err := client(t, f).Version(limited(t)); !isKind(err, ollama.Unreachable) {

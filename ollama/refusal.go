@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,7 +43,10 @@ func (x *exchange) fail(err error) error {
 	}
 	kind := NotOllama // it answered, but not with HTTP
 	var network net.Error
+	var plain tls.RecordHeaderError
 	switch {
+	case errors.As(err, &plain) && string(plain.RecordHeader[:]) == "HTTP/":
+		err = errors.New("it speaks http, not https")
 	case !x.answered.Load():
 		kind = Unreachable
 	case x.body != nil, errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
