@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"ollama-mcp/config"
 	"ollama-mcp/ollama"
@@ -48,6 +49,24 @@ func TestCallPrints(t *testing.T) {
 				t.Errorf("call generate = %d, printed %q and %q; want 0, %q… and no progress", code, &out, &stderr, tt.want)
 			}
 		})
+	}
+}
+
+// The progress line goes by the stream that it is written to, whatever standard output is.
+func TestCallProgress(t *testing.T) {
+	t.Parallel()
+	set := toolSet(t, ollamatest.Script{FirstDelay: 250 * time.Millisecond})
+	for _, terminal := range []bool{true, false} {
+		for _, progress := range []bool{true, false} {
+			var out, stderr bytes.Buffer
+			code := Call(t.Context(), set, config.CallCommand{Tool: "generate", Arguments: `{"model":"tiny","prompt":"x"}`},
+				Streams{Out: &out, Err: &stderr, Terminal: terminal, Progress: progress})
+			shown := strings.Contains(stderr.String(), "tiny") && strings.HasSuffix(stderr.String(), "\r\x1b[K")
+			if code != 0 || shown != progress || !progress && stderr.Len() > 0 || strings.Contains(out.String(), "\x1b") {
+				t.Errorf("call generate, terminals %v and %v = %d, printed %q and %q; want a progress line on the second: %v",
+					terminal, progress, code, &out, &stderr, progress)
+			}
+		}
 	}
 }
 

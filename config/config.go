@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -118,7 +119,7 @@ func Parse(args []string, version string, stdout io.Writer) (c *Config, done boo
 		return nil, false, err
 	}
 	// Help is for those whose settings are wrong, too.
-	if err := c.load(args); err != nil && !given("help", args) && !slices.Contains(args, "-h") && !given("version", args) {
+	if err := cmp.Or(c.checkValues(args), c.load(args)); err != nil && !given("help", args) && !slices.Contains(args, "-h") && !given("version", args) {
 		return nil, false, err
 	}
 	switch err := parser.Parse(args); {

@@ -119,22 +119,31 @@ func TestWrongSettingsNameTheFlag(t *testing.T) {
 	}{
 		{name: "unknown flag", args: []string{"--max-wiat", "1s"}, words: []string{"--max-wiat", "--max-wait"}},
 		{name: "one dash", args: []string{"-config", "/nowhere.yaml"}, words: []string{"-config", "--config"}},
-		{name: "not a duration", args: []string{"--max-wait", "5"}, words: []string{"--max-wait"}},
+		{name: "not a duration", args: []string{"--max-wait", "5"}, words: []string{"--max-wait", `"5"`, "write it as 3s or 2m"}},
+		{name: "not a duration after =, after the command", args: []string{"call", "x", "--max-wait=5"}, words: []string{"--max-wait", `"5"`, "write it as 3s or 2m"}},
+		{name: "not a duration after a switch", args: []string{"--no-cloud", "--drain", "soon"}, words: []string{"--drain", `"soon"`, "write it as 3s or 2m"}},
+		{name: "not a boolean", args: []string{"--no-cloud=maybe"}, words: []string{"--no-cloud", `"maybe"`, "true or false"}},
+		{name: "not a boolean in a variable", env: map[string]string{"OLLAMA_MCP_NO_CLOUD": "on"}, words: []string{"--no-cloud", "OLLAMA_MCP_NO_CLOUD", `"on"`, "true or false"}},
+		{name: "not a boolean in the file", args: []string{"--config", writeFile(t, "no-cloud: 'yes'")}, words: []string{"--no-cloud", "--config", `"yes"`, "true or false"}},
+		{name: "not a number", args: []string{"--max-calls", "many"}, words: []string{"--max-calls", `"many"`, "whole number"}},
+		{name: "no value", args: []string{"--max-wait", "--no-cloud"}, words: []string{"missing value", "--max-wait"}},
+		{name: "no value at the end", args: []string{"--max-wait"}, words: []string{"missing value", "--max-wait"}},
 		{name: "zero", args: []string{"--max-calls", "0", "--drain=-1s"}, words: []string{"--max-calls", "--drain"}},
 		{name: "not a size", args: []string{"--max-message", "huge"}, words: []string{"--max-message", "16MiB"}},
 		{name: "not an address", args: []string{"--ollama", "ftp://x"}, words: []string{"--ollama", "ftp"}},
 		{name: "not an address in OLLAMA_HOST", env: map[string]string{"OLLAMA_HOST": "ftp://x"}, words: []string{"OLLAMA_HOST"}},
 		{name: "not a model", args: []string{"--default-model", "http://x"}, words: []string{"--default-model"}},
 		{name: "not a format in the file", args: []string{"--config", writeFile(t, "log-format: xml")}, words: []string{"--log-format", "console"}},
-		{name: "not a duration in a variable", env: map[string]string{"OLLAMA_MCP_STALL": "5"}, words: []string{"OLLAMA_MCP_STALL", "stall"}},
-		{name: "not a duration in the file", args: []string{"--config", writeFile(t, "stall: 5")}, words: []string{"--config", "stall"}},
+		{name: "not a duration in a variable", env: map[string]string{"OLLAMA_MCP_STALL": "5"}, words: []string{"OLLAMA_MCP_STALL", "--stall", `"5"`, "write it as 3s or 2m"}},
+		{name: "not a duration in the file", args: []string{"--config", writeFile(t, "stall: 5")}, words: []string{"--config", "--stall", `"5"`, "write it as 3s or 2m"}},
 		{name: "call without a tool", args: []string{"call"}, words: []string{"TOOL"}},
 		{name: "not a level", args: []string{"--log-level", "loud"}, words: []string{"--log-level", "debug"}},
 		{name: "unknown variable", env: map[string]string{"OLLAMA_MCP_MAXWAIT": "1s"}, words: []string{"OLLAMA_MCP_MAXWAIT", "OLLAMA_MCP_MAX_WAIT"}},
 		{name: "unknown key", args: []string{"--config", writeFile(t, "max_wait: 1s\n")}, words: []string{"max_wait", "max-wait"}},
 		{name: "not YAML", args: []string{"--config", writeFile(t, "{")}, words: []string{"--config"}},
 		{name: "no file", args: []string{"--config", "/nowhere.yaml"}, words: []string{"/nowhere.yaml"}},
-		{name: "unknown command", args: []string{"sreve"}, words: []string{"sreve"}},
+		{name: "unknown command", args: []string{"sreve"}, words: []string{`"sreve"; valid: call, demo;`}},
+		{name: "unknown command after flags", args: []string{"--max-wait", "1s", "--config", writeFile(t, ""), "--drain=1s", "serve"}, words: []string{`"serve"; valid: call, demo;`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -151,17 +160,34 @@ func TestWrongSettingsNameTheFlag(t *testing.T) {
 					t.Errorf("Parse(%q): %q lacks %q", tt.args, err, w)
 				}
 			}
+			if strings.Contains(err.Error(), "parsing") {
+				t.Errorf("Parse(%q): %q are strconv's words", tt.args, err)
+			}
 		})
 	}
 }
 
+func TestValuesAndArgumentsAreNoCommands(t *testing.T) {
+	for _, args := range [][]string{
+		{"--default-model", "serve", "--no-cloud", "call", "serve", "-"},
+		{"call", "--drain", "1s", "--no-cloud=true", "x", "{}"},
+		{"--config", writeFile(t, "no-cloud: true"), "call", "--", "x", "--max-wait=3"},
+	} {
+		unset(t)
+		c, _, err := Parse(args, "v", io.Discard)
+		if err != nil || c.Call == nil || !c.Models.NoCloud {
+			t.Errorf("Parse(%q) = %+v, %v; want a call, and no-cloud", args, c, err)
+		}
+	}
+}
+
 func TestHelpAndVersionEndWell(t *testing.T) {
-	for _, flag := range []string{"--help", "-h", "--version"} {
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"--version"}, {"serve", "--help"}, {"--max-wait", "3", "-h"}} {
 		unset(t)
 		t.Setenv("OLLAMA_MCP_CONFIG", "/nowhere.yaml") // what is wrong elsewhere does not matter
 		var out bytes.Buffer
-		if _, done, err := Parse([]string{flag}, "v1.2.3", &out); !done || err != nil || !strings.Contains(out.String(), "ollama-mcp") {
-			t.Errorf("Parse(%s) = %v, %v, printed %q", flag, done, err, out.String())
+		if _, done, err := Parse(args, "v1.2.3", &out); !done || err != nil || !strings.Contains(out.String(), "ollama-mcp") {
+			t.Errorf("Parse(%q) = %v, %v, printed %q", args, done, err, out.String())
 		}
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alexflint/go-scalar"
 	"go.yaml.in/yaml/v4"
@@ -63,7 +65,7 @@ func (c *Config) load(args []string) error {
 		if value == nil {
 			continue
 		}
-		if err := scalar.ParseValue(field, fmt.Sprint(value)); err != nil {
+		if err := set(field, fmt.Sprint(value)); err != nil {
 			return fmt.Errorf("--%s, set by %s: %w", name, source, err)
 		}
 		if name == "ollama" {
@@ -71,6 +73,24 @@ func (c *Config) load(args []string) error {
 		}
 	}
 	return nil
+}
+
+// set parses a setting's value. Its errors say what to write instead, as go-arg's, which
+// are strconv's, do not.
+func set(field reflect.Value, value string) error {
+	err := scalar.ParseValue(field, value)
+	if err == nil {
+		return nil
+	}
+	switch field.Interface().(type) {
+	case time.Duration:
+		return fmt.Errorf("%q is not a time with its unit: write it as 3s or 2m", value)
+	case bool:
+		return fmt.Errorf("%q is not true or false", value)
+	case int:
+		return fmt.Errorf("%q is not a whole number", value)
+	}
+	return err
 }
 
 // readFile reads the YAML file that --config or its variable names, if one does.
@@ -127,11 +147,55 @@ func (c *Config) checkFlags(args []string) error {
 	}
 	for _, a := range args {
 		flag, _, _ := strings.Cut(a, "=")
-		if len(flag) > 1 && flag[0] == '-' && flag != "--" && !slices.Contains(known, flag) {
+		if isFlag(flag) && flag != "--" && !slices.Contains(known, flag) {
 			return fmt.Errorf("unknown flag %s%s", flag, nearest(flag, known))
 		}
 	}
 	return nil
+}
+
+// checkValues refuses flags' values and a command that go-arg would refuse in less plain
+// words. It leaves a value that is missing to go-arg.
+func (c *Config) checkValues(args []string) error {
+	fields := maps.Collect(c.settings())
+	fields["config"] = reflect.ValueOf(c.File)
+	command := false
+	for i := 0; i < len(args) && args[i] != "--"; i++ {
+		if !isFlag(args[i]) {
+			if valid := commands(); !command && !slices.Contains(valid, args[i]) {
+				return fmt.Errorf("unknown command %q; valid: %s; without a command it serves MCP over standard input and output",
+					args[i], strings.Join(valid, ", "))
+			}
+			command = true
+			continue
+		}
+		flag, value, inline := strings.Cut(args[i], "=")
+		field, ok := fields[strings.TrimPrefix(flag, "--")]
+		if !ok || !inline && (field.Kind() == reflect.Bool || i+1 == len(args) || isFlag(args[i+1])) {
+			continue
+		}
+		if !inline {
+			i++
+			value = args[i]
+		}
+		if err := set(reflect.New(field.Type()).Elem(), value); err != nil {
+			return fmt.Errorf("%s: %w", flag, err)
+		}
+	}
+	return nil
+}
+
+func isFlag(a string) bool { return len(a) > 1 && a[0] == '-' }
+
+// commands are the names of the commands.
+func commands() []string {
+	var names []string
+	for f := range reflect.TypeFor[Command]().Fields() {
+		if name, ok := strings.CutPrefix(f.Tag.Get("arg"), "subcommand:"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // given reports whether a flag stands among the arguments.

@@ -20,7 +20,7 @@ import (
 // an optional argument leaves it out; what is left out keeps its value in into.
 //
 // Names must match exactly and occur once, at any depth; JSON must be valid UTF-8 and
-// nested at most 64 deep. Beyond what s shows only what [Wider] lists is taken. If args
+// nested at most 64 deep, with at most a million values. Beyond what s shows only what [Wider] lists is taken. If args
 // are wrong, the error is an [*Error] with everything that is, and what into points to
 // is unspecified. Any other error is a mistake in the program.
 func (s *Schema) Decode(args json.RawMessage, into any) error {
@@ -34,7 +34,7 @@ func (s *Schema) Decode(args json.RawMessage, into any) error {
 	if err != nil {
 		return &Error{Problems: []string{"the arguments are " + err.Error()}}
 	}
-	d := decoding{texts: s.texts}
+	d := decoding{root: s.root, texts: s.texts}
 	d.value(s.root, v, "")
 	if len(d.problems) > 0 {
 		return &Error{Problems: d.problems}
@@ -56,6 +56,7 @@ func misfit(err error) string {
 
 // A decoding checks values and writes them out as encoding/json wants them.
 type decoding struct {
+	root     *jsonschema.Schema
 	texts    texts
 	problems []string
 	out      bytes.Buffer
@@ -131,7 +132,7 @@ func (d *decoding) object(s *jsonschema.Schema, v value, path string) {
 		}
 	}
 	d.out.WriteByte('}')
-	for _, problem := range unknown(s, strange, path) {
+	for _, problem := range d.unknown(s, strange, path) {
 		d.problem(problem)
 	}
 	for _, name := range s.Required {

@@ -8,8 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds the nesting of objects and arrays in JSON from outside.
-const maxDepth = 64
+// maxDepth bounds the nesting of objects and arrays in JSON from outside, and maxValues
+// the values in it: each takes 80 bytes or so, and its text as few as two.
+const (
+	maxDepth  = 64
+	maxValues = 1_000_000
+)
 
 // A kind of JSON value; each is named by the first byte of such a value.
 type kind byte
@@ -32,7 +36,8 @@ type value struct {
 	items []value  // an array's elements, or the values of names
 }
 
-// parse parses one JSON value that is valid UTF-8 and nested at most maxDepth deep.
+// parse parses one JSON value that is valid UTF-8, nested at most maxDepth deep, and
+// with all in it at most maxValues values.
 func parse(data []byte) (value, error) {
 	if !utf8.Valid(data) {
 		return value{}, errors.New("not valid UTF-8")
@@ -40,27 +45,43 @@ func parse(data []byte) (value, error) {
 	if !json.Valid(data) {
 		return value{}, fmt.Errorf("not valid JSON: %w", json.Unmarshal(data, new(json.RawMessage)))
 	}
-	if depth(data) > maxDepth {
+	depth, values := measure(data)
+	if depth > maxDepth {
 		return value{}, fmt.Errorf("nested more than %d deep", maxDepth)
+	}
+	if values > maxValues {
+		return value{}, fmt.Errorf("too many: %d values, and at most %d are taken", values, maxValues)
 	}
 	return (&parser{data: data}).value(), nil
 }
 
-// depth returns how deep objects and arrays are nested in valid JSON.
-func depth(data []byte) int {
-	deepest, now := 0, 0
+// measure returns how deep objects and arrays are nested in valid JSON, and how many
+// values there are, names of members not counted.
+func measure(data []byte) (depth, values int) {
+	values = 1
+	now, last := 0, byte(0) // last but for white space
 	for i := 0; i < len(data); i++ {
-		switch data[i] {
+		c := data[i]
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			continue
 		case '{', '[':
 			now++
-			deepest = max(deepest, now)
+			depth = max(depth, now)
+			values++
 		case '}', ']':
 			now--
+			if last == '{' || last == '[' {
+				values-- // it is empty
+			}
+		case ',':
+			values++
 		case '"':
 			i = stringEnd(data, i) - 1
 		}
+		last = c
 	}
-	return deepest
+	return depth, values
 }
 
 // stringEnd returns the index after the string that starts at data[start].

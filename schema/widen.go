@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/invopop/jsonschema"
 )
@@ -17,32 +18,33 @@ type Widening struct {
 	apply func(*jsonschema.Schema, value) (value, bool)
 }
 
+// widenings is never written to.
+var widenings = [...]Widening{
+	{
+		Given: "a string that holds exactly the value that is due, as JSON",
+		Due:   "a number, integer, boolean, array or object",
+		From:  `"0.5"`, To: `0.5`, apply: unquote,
+	},
+	{
+		Given: "a string that holds no array of strings",
+		Due:   "an array of strings",
+		From:  `"why?"`, To: `["why?"]`, apply: wrap,
+	},
+	{
+		Given: "a number without a fraction, written with one",
+		Due:   "an integer",
+		From:  `5.0`, To: `5`, apply: truncate,
+	},
+}
+
 // Wider returns everything that Decode takes beyond the schema, in the order in which it
 // is tried. One may follow upon another: "5.0" is taken for the integer 5. Whatever is
 // not in this table is an error.
-func Wider() []Widening {
-	return []Widening{
-		{
-			Given: "a string that holds exactly the value that is due, as JSON",
-			Due:   "a number, integer, boolean, array or object",
-			From:  `"0.5"`, To: `0.5`, apply: unquote,
-		},
-		{
-			Given: "a string that holds no array of strings",
-			Due:   "an array of strings",
-			From:  `"why?"`, To: `["why?"]`, apply: wrap,
-		},
-		{
-			Given: "a number without a fraction, written with one",
-			Due:   "an integer",
-			From:  `5.0`, To: `5`, apply: truncate,
-		},
-	}
-}
+func Wider() []Widening { return slices.Clone(widenings[:]) }
 
 // widen returns v as s wants it, where the table knows how, else v.
 func widen(s *jsonschema.Schema, v value) value {
-	for _, w := range Wider() {
+	for _, w := range &widenings {
 		if wider, ok := w.apply(s, v); ok {
 			v = wider
 		}

@@ -43,19 +43,32 @@ func member(path, name string) string {
 func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
 func mismatch(s *jsonschema.Schema, v value, path string) string {
-	return fmt.Sprintf("%s must be %s, got %s", subject(path), wanted(s), got(s, v))
+	return fmt.Sprintf("%s must be %s%s, got %s", subject(path), wanted(s), gist(s, v), got(s, v))
+}
+
+// gist is what s says of itself where "a string" leaves open what to write instead of a
+// number, such as a time with its unit.
+func gist(s *jsonschema.Schema, v value) string {
+	if v.kind != number || s.Type != "string" || len(s.Enum) > 0 || s.Description == "" {
+		return ""
+	}
+	return " (" + cut(s.Description) + ")"
 }
 
 // unknown words the names at path that s has not, and after the last those it has.
-func unknown(s *jsonschema.Schema, names []string, path string) (problems []string) {
+func (d *decoding) unknown(s *jsonschema.Schema, names []string, path string) (problems []string) {
 	var valid []string
 	for name := range properties(s) {
 		valid = append(valid, name)
 	}
 	for i, name := range names {
 		var hints []string
-		if near := Nearest(name, valid); near != "" {
-			hints = append(hints, fmt.Sprintf("did you mean %q?", near))
+		near := cmp.Or(home(s, path, fold(name)), home(d.root, "", fold(name)))
+		if n := Nearest(name, valid); near == "" && n != "" {
+			near = member(path, n)
+		}
+		if near != "" {
+			hints = append(hints, "did you mean "+quote(near)+"?")
 		}
 		if i == len(names)-1 {
 			hints = append(hints, "valid: "+cmp.Or(strings.Join(valid, ", "), "none"))
@@ -67,6 +80,23 @@ func unknown(s *jsonschema.Schema, names []string, path string) (problems []stri
 		problems = append(problems, msg)
 	}
 	return problems
+}
+
+// home returns the path of the first property of s, which is at path, or else of the
+// objects in it, whose name folds to folded, or "". What is in arrays and maps has no
+// one path.
+func home(s *jsonschema.Schema, path, folded string) string {
+	for name := range properties(s) {
+		if fold(name) == folded {
+			return member(path, name)
+		}
+	}
+	for name, of := range properties(s) {
+		if found := home(of, member(path, name), folded); found != "" {
+			return found
+		}
+	}
+	return ""
 }
 
 // wanted says what s asks for, as in "a number from 0 to 2".
