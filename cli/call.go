@@ -152,7 +152,7 @@ func (l *progressLine) show() {
 			message := l.message
 			l.mu.Unlock()
 			if message != nil {
-				fmt.Fprintf(l.out, "\r\x1b[K%s", message())
+				fmt.Fprintf(l.out, "\r\x1b[K%s", printable(message()))
 			}
 		}
 	}
