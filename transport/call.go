@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -65,13 +66,28 @@ func (c *Call) serve() {
 	c.msg.body = nil
 	c.stopNotes()
 	c.conn.out.unwatch(c)
-	last, seq := c.progress.end()
+	last, seq, answer := c.progress.end(time.Now())
 	if last != nil {
 		c.conn.out.put(item{call: c, parts: [][]byte{last.encode()}})
 	}
 	parts := c.encode(resp, seq)
+	c.waitUntil(answer)
 	c.conn.forget(c)
 	c.conn.out.put(item{call: c, parts: parts, last: true})
+}
+
+// waitUntil returns at a time, or when the call is cancelled.
+func (c *Call) waitUntil(t time.Time) {
+	d := time.Until(t)
+	if t.IsZero() || d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.ctx.Done():
+	}
 }
 
 // handle runs the request. A panic is one failed call.

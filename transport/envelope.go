@@ -31,6 +31,10 @@ type rpcError struct {
 
 func (e *rpcError) Error() string { return fmt.Sprintf("%d: %s", e.Code, e.Message) }
 
+func invalidParams(format string, args ...any) *rpcError {
+	return &rpcError{Code: mcp.INVALID_PARAMS, Message: fmt.Sprintf(format, args...)}
+}
+
 func invalid(format string, args ...any) *rpcError {
 	return &rpcError{Code: mcp.INVALID_REQUEST, Message: fmt.Sprintf(format, args...)}
 }
@@ -39,7 +43,10 @@ func invalid(format string, args ...any) *rpcError {
 // encoding/json, which folds the case of keys and takes the last of two equal
 // ones, so that two readers of a message can disagree on what it says
 // (CVE-2026-27896). On error the message still has the id, if that was legible.
+//
+// A byte order mark before the message is skipped, as RFC 8259 allows.
 func parse(body []byte) (message, *rpcError) {
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	s := scanner{data: body, msg: message{body: body}}
 	s.space()
 	if s.peek() == '[' {
@@ -99,14 +106,25 @@ func (s *scanner) field(in place, key, raw []byte) {
 	case inMessage:
 		s.messageField(key, raw)
 	case inParams:
-		switch {
-		case string(key) == "requestId":
-			s.msg.cancels = raw
-		case string(key) == "_meta" && raw[0] != '{':
-			s.broken(&rpcError{Code: mcp.INVALID_PARAMS, Message: "_meta must be an object"})
-		}
+		s.paramsField(key, raw)
 	case inMeta:
 		s.metaField(key, raw)
+	}
+}
+
+// paramsField refuses what mcp-go would refuse in the words of encoding/json.
+func (s *scanner) paramsField(key, raw []byte) {
+	switch string(key) {
+	case "requestId":
+		s.msg.cancels = raw
+	case "_meta":
+		if raw[0] != '{' {
+			s.broken(invalidParams("_meta must be an object"))
+		}
+	case "name", "uri", "cursor", "level", "protocolVersion":
+		if raw[0] != '"' && string(raw) != "null" {
+			s.broken(invalidParams("%s must be a string", key))
+		}
 	}
 }
 
@@ -124,7 +142,7 @@ func (s *scanner) messageField(key, raw []byte) {
 		}
 	case "params":
 		if raw[0] != '{' {
-			s.broken(&rpcError{Code: mcp.INVALID_PARAMS, Message: "params must be an object"})
+			s.broken(invalidParams("params must be an object"))
 		}
 	case "result":
 		s.msg.result = raw
@@ -139,12 +157,15 @@ func (s *scanner) metaField(key, raw []byte) {
 		switch {
 		case string(raw) == "null":
 		case !scalar(raw):
-			s.broken(&rpcError{Code: mcp.INVALID_PARAMS, Message: "progressToken must be a string or a number"})
+			s.broken(invalidParams("progressToken must be a string or a number"))
 		default:
 			s.msg.token = raw
 		}
 	case mcp.MetaKeyProtocolVersion:
-		s.msg.protocol = text(raw)
+		// Else it would be read as a request of an older version, which has none.
+		if s.msg.protocol = text(raw); s.msg.protocol == "" {
+			s.broken(invalidParams("_meta[%q] must be a non-empty string, such as %q", key, mcp.ProtocolVersion20260728))
+		}
 	}
 }
 
@@ -165,6 +186,8 @@ func (s *scanner) check() *rpcError {
 	switch {
 	case s.bad != nil:
 		return s.bad
+	case s.hasMethod && s.tooLarge != nil: // whoever waits for an answer deals with its numbers
+		return s.tooLarge
 	case !s.version:
 		return invalid(`jsonrpc must be "2.0"`)
 	case s.hasMethod && (s.msg.result != nil || s.msg.err != nil):

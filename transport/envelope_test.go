@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -20,6 +21,12 @@ func TestParse(t *testing.T) {
 			fmt.Fprintf(&b, `"k%d":0,`, i)
 		}
 		return `{"jsonrpc":"2.0","id":1,"method":"m","params":{` + b.String() + last + `:1}}`
+	}
+	arguments := func(a string) string {
+		return `{"jsonrpc":"2.0","id":1,"method":"m","params":{"arguments":{"a":` + a + `}}}`
+	}
+	version := func(v string) string {
+		return `{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{"` + mcp.MetaKeyProtocolVersion + `":` + v + `}}}`
 	}
 	tests := []struct {
 		name, in string
@@ -41,6 +48,27 @@ func TestParse(t *testing.T) {
 		{"depth 64", nested(64), 0, "1"},
 		{"many keys", manyKeys(`"k40"`), 0, "1"},
 		{"arguments may differ in case", `{"jsonrpc":"2.0","id":1,"method":"m","params":{"arguments":{"a":1,"A":2}}}`, 0, "1"},
+
+		{"byte order mark", "\ufeff" + ` {"jsonrpc":"2.0","id":1,"method":"m"}`, 0, "1"},
+		{"id of 200 digits", `{"jsonrpc":"2.0","id":` + strings.Repeat("9", 200) + `,"method":"m"}`, 0, strings.Repeat("9", 200)},
+		{"largest float", arguments(`1.7976931348623157e+308`), 0, "1"},
+		{"smaller than any float", arguments(`1e-9999`), 0, "1"},
+		{"308 digits", arguments(strings.Repeat("1", 308)), 0, "1"},
+		{"answer beyond floats", `{"jsonrpc":"2.0","id":1,"result":1E400}`, 0, "1"},
+		{"cursor is null", `{"jsonrpc":"2.0","id":1,"method":"m","params":{"cursor":null}}`, 0, "1"},
+		{"name in arguments", arguments(`{"name":5}`), 0, "1"},
+
+		{"id beyond floats", `{"jsonrpc":"2.0","id":1E400,"method":"m"}`, mcp.INVALID_REQUEST, "1E400"},
+		{"token beyond floats", `{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{"progressToken":-1e309}}}`, mcp.INVALID_REQUEST, "1"},
+		{"argument beyond floats", arguments(`[{"a":1E400}]`), mcp.INVALID_REQUEST, "1"},
+		{"argument of 310 digits", arguments(strings.Repeat("1", 310)), mcp.INVALID_REQUEST, "1"},
+		{"two byte order marks", "\ufeff\ufeff{}", mcp.PARSE_ERROR, ""},
+		{"name is a number", `{"jsonrpc":"2.0","id":1,"method":"m","params":{"name":5}}`, mcp.INVALID_PARAMS, "1"},
+		{"cursor is an object", `{"jsonrpc":"2.0","id":1,"method":"m","params":{"cursor":{}}}`, mcp.INVALID_PARAMS, "1"},
+		{"uri is a boolean", `{"jsonrpc":"2.0","id":1,"method":"m","params":{"uri":true}}`, mcp.INVALID_PARAMS, "1"},
+		{"version is a number", version(`20260728`), mcp.INVALID_PARAMS, "1"},
+		{"version is null", version(`null`), mcp.INVALID_PARAMS, "1"},
+		{"version is empty", version(`""`), mcp.INVALID_PARAMS, "1"},
 
 		{"fractional id", `{"jsonrpc":"2.0","id":1.5,"method":"m"}`, mcp.INVALID_REQUEST, "1.5"},
 		{"id with negative exponent", `{"jsonrpc":"2.0","id":1E-2,"method":"m"}`, mcp.INVALID_REQUEST, "1E-2"},
@@ -113,6 +141,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{"progressToken":"x"},"name":"n"}}`,
 		`{"jsonrpc":"2.0","id":"7","result":{"a":[1.5e3,true,null,"\ud83d\ude00"]}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":1e308,"b":2E400}}`, `{"jsonrpc":"2.0","id":1,"result":1e400}`,
 		`[{}]`, `{"a":{"a":{"a":[[[]]]}}}`, `{"ID":1}`, "\xef\xbb\xbf{}", `{"jsonrpc":"2.0","id":-0,"method":"\u0000"}`,
 	} {
 		f.Add([]byte(seed))
@@ -130,8 +159,13 @@ func FuzzParse(f *testing.F) {
 			ID     json.RawMessage
 			Method string
 		}
+		in = bytes.TrimPrefix(in, []byte("\ufeff"))
 		if err := json.Unmarshal(in, &want); err != nil {
 			t.Fatalf("parse(%q) = no error, json.Unmarshal: %v", in, err)
+		}
+		var whole any // with its numbers
+		if err := json.Unmarshal(in, &whole); err != nil && m.method != "" {
+			t.Fatalf("parse(%q) = no error, json.Unmarshal into any: %v", in, err)
 		}
 		if string(want.ID) == "null" {
 			want.ID = nil

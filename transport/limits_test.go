@@ -47,6 +47,27 @@ func TestBusy(t *testing.T) {
 	})
 }
 
+// TestInlineRequestsDoNotCount has as many calls in flight as may be, and requests
+// that are answered at once beside them.
+func TestInlineRequestsDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := dial(t, fixtures(), Options{MaxCalls: 1})
+		p.send(call("1", "", "block", `{}`))
+		for i := range 3 {
+			p.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"p%d","method":"ping"}`, i))
+			if r := p.must(); r.Error != nil {
+				t.Errorf("ping beside the one call = %s, want an answer", r.raw)
+			}
+		}
+		p.send(call("2", "", "echo", `{}`))
+		if r := p.must(); string(r.ID) != "2" || r.text() != busyWords {
+			t.Errorf("second call after pings = %s, want %q", r.raw, busyWords)
+		}
+		p.send(cancelled("1"))
+		p.close()
+	})
+}
+
 // TestUnreadAnswersCount has a client that reads nothing: an answer counts as a
 // call until it is being written.
 func TestUnreadAnswersCount(t *testing.T) {

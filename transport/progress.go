@@ -32,6 +32,12 @@ const maxProgress = 1 << 53
 
 const maxProgressMessage = 200 // characters
 
+// answerDelay is how long after a call's last notification its answer goes out.
+// Clients built on the TypeScript SDK hand notifications to a microtask but an
+// answer to its call at once, and so lose progress that they read together with
+// the answer: https://github.com/modelcontextprotocol/typescript-sdk/issues/2580
+const answerDelay = 10 * time.Millisecond
+
 // progress is what a call has to tell and has not told yet. Reports merge into
 // it until the connection's writer takes it, so a client that reads slowly
 // costs no more than the text it has still to get.
@@ -39,17 +45,23 @@ type progress struct {
 	token     json.RawMessage // nil when the client wants none; never changes
 	requestID string          // never changes
 
-	mu          sync.Mutex // guards the fields below
+	mu      sync.Mutex // guards the fields below
+	now     standing   // as reported last
+	delta   []byte
+	message func() string
+	dirty   bool // something was reported since sent
+	ended   bool
+	seq     int      // of what was sent last
+	told    standing // when that was sent
+	value   float64  // in that
+	sent    time.Time
+	quiet   time.Time // since when nothing was sent
+}
+
+// standing is where a call stands.
+type standing struct {
 	done, total float64
 	phase       string
-	delta       []byte
-	message     func() string
-	dirty       bool // something was reported since sent
-	ended       bool
-	seq         int     // of what was sent last
-	value       float64 // sent last
-	sent        time.Time
-	quiet       time.Time // since when nothing was sent
 }
 
 // update is one progress notification, numbered and not yet encoded.
@@ -68,7 +80,7 @@ func (p *progress) report(done, total float64, phase, delta string, message func
 	if p.ended {
 		return false
 	}
-	p.done, p.total, p.phase, p.message = done, total, phase, message
+	p.now, p.message = standing{done, total, phase}, message
 	p.delta = append(p.delta, delta...)
 	first, p.dirty = !p.dirty, true
 	return first
@@ -99,22 +111,27 @@ func (p *progress) take(now time.Time) (update, bool) {
 	return u, true
 }
 
-// end makes later reports void. It returns the last update, if one is due,
-// and the number that comes after it.
-func (p *progress) end() (last *update, seq int) {
+// end makes later reports void. It returns the last update, if there is something
+// new to say, the number that comes after it, and the time before which the
+// answer must not follow: zero if nothing was ever sent.
+func (p *progress) end(now time.Time) (last *update, seq int, answer time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = true
-	if p.dirty || len(p.delta) > 0 {
+	if len(p.delta) > 0 || p.dirty && (p.seq == 0 || p.now != p.told) {
 		u := p.next(string(p.delta))
 		last, p.delta = &u, nil
+		p.sent = now
 	}
-	return last, p.seq + 1
+	if p.seq > 0 {
+		answer = p.sent.Add(answerDelay)
+	}
+	return last, p.seq + 1, answer
 }
 
 // next must be called with mu held.
 func (p *progress) next(delta string) update {
-	value := min(max(p.done, 0), maxProgress)
+	value := min(max(p.now.done, 0), maxProgress)
 	if math.IsNaN(value) {
 		value = 0
 	}
@@ -125,10 +142,10 @@ func (p *progress) next(delta string) update {
 		}
 	}
 	p.seq++
-	p.value, p.dirty = value, false
-	u := update{from: p, seq: p.seq, value: value, phase: p.phase, delta: delta, message: p.message}
-	if p.total > 0 && !math.IsInf(p.total, 0) {
-		u.total = max(p.total, value)
+	p.value, p.told, p.dirty = value, p.now, false
+	u := update{from: p, seq: p.seq, value: value, phase: p.now.phase, delta: delta, message: p.message}
+	if total := p.now.total; total > 0 && !math.IsInf(total, 0) {
+		u.total = max(total, value)
 	}
 	return u
 }

@@ -92,7 +92,7 @@ func TestDeltas(t *testing.T) {
 				collect(u)
 			}
 		}
-		if u, _ := p.end(); u != nil {
+		if u, _, _ := p.end(time.Time{}); u != nil {
 			collect(*u)
 		}
 		if got.String() != text {
@@ -109,7 +109,7 @@ func TestDeltaIsNeverCutInACharacter(t *testing.T) {
 		t.Errorf("take() with %q pending = %q, want %q", "a\xe2\x82", u.delta, "a")
 	}
 	p.report(2, 0, "", "\xac", nil)
-	if last, _ := p.end(); last == nil || last.delta != "€" {
+	if last, _, _ := p.end(time.Time{}); last == nil || last.delta != "€" {
 		t.Errorf("end() = %+v, want the delta %q", last, "€")
 	}
 }
@@ -117,7 +117,7 @@ func TestDeltaIsNeverCutInACharacter(t *testing.T) {
 func TestProgressEnd(t *testing.T) {
 	p := progress{token: json.RawMessage(`1`)}
 	p.report(1, 0, "", "a", nil)
-	last, seq := p.end()
+	last, seq, _ := p.end(time.Time{})
 	if last == nil || last.delta != "a" || seq != 2 {
 		t.Errorf("end() = %+v, %d, want the pending update and 2", last, seq)
 	}
@@ -126,6 +126,62 @@ func TestProgressEnd(t *testing.T) {
 	}
 	if u, ok := p.take(time.Time{}); ok {
 		t.Errorf("take() after end() = %+v, want none", u)
+	}
+}
+
+// TestProgressEndSaysOnlyNews ends a call on its second report, the first of which
+// was sent a second before.
+func TestProgressEndSaysOnlyNews(t *testing.T) {
+	type report struct {
+		done, total  float64
+		phase, delta string
+	}
+	tests := []struct {
+		name   string
+		second *report // nil: none
+		want   string  // of the last update; "": none is sent
+	}{
+		{"no report", nil, ""},
+		{"the same report", &report{5, 9, "a", ""}, ""},
+		{"delta", &report{5, 9, "a", "x"}, `"ollama-mcp/phase":"a","ollama-mcp/delta":"x"},"message":"m","progress":5.001,"progressToken":1,"total":9`},
+		{"value", &report{6, 9, "a", ""}, `"ollama-mcp/phase":"a"},"message":"m","progress":6,"progressToken":1,"total":9`},
+		{"value that goes back", &report{4, 9, "a", ""}, `"ollama-mcp/phase":"a"},"message":"m","progress":5.001,"progressToken":1,"total":9`},
+		{"phase", &report{5, 9, "b", ""}, `"ollama-mcp/phase":"b"},"message":"m","progress":5.001,"progressToken":1,"total":9`},
+		{"total", &report{5, 7, "a", ""}, `"ollama-mcp/phase":"a"},"message":"m","progress":5.001,"progressToken":1,"total":7`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := progress{token: json.RawMessage(`1`)}
+			p.report(5, 9, "a", "", nil)
+			sent := time.Unix(1, 0)
+			p.take(sent)
+			if s := test.second; s != nil {
+				p.report(s.done, s.total, s.phase, s.delta, func() string { return "m" })
+			}
+			last, seq, answer := p.end(sent.Add(time.Second))
+			got, wantSeq, wantAnswer := "", 2, sent.Add(answerDelay)
+			if last != nil {
+				got = string(last.encode())
+			}
+			if test.want != "" {
+				wantSeq, wantAnswer = 3, sent.Add(time.Second+answerDelay)
+			}
+			if (got != "") != (test.want != "") || !strings.Contains(got, test.want) || seq != wantSeq || !answer.Equal(wantAnswer) {
+				t.Errorf("end() after %+v = %s, %d, answer at %v, want %s, %d, %v", test.second, got, seq, answer, test.want, wantSeq, wantAnswer)
+			}
+		})
+	}
+}
+
+// TestProgressEndWithoutNotification ends calls of which nothing was sent.
+func TestProgressEndWithoutNotification(t *testing.T) {
+	var silent, zero progress
+	if last, seq, answer := silent.end(time.Unix(1, 0)); last != nil || seq != 1 || !answer.IsZero() {
+		t.Errorf("end() without a report = %+v, %d, answer at %v, want none, 1, at once", last, seq, answer)
+	}
+	zero.report(0, 0, "", "", nil)
+	if last, seq, _ := zero.end(time.Unix(1, 0)); last == nil || seq != 2 {
+		t.Errorf("end() after a report of zero = %+v, %d, want it sent, 2", last, seq)
 	}
 }
 

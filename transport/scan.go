@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -10,6 +11,10 @@ import (
 
 // maxDepth is how deep objects and arrays of a message may nest.
 const maxDepth = 64
+
+// maxPlain is how long a number without an exponent can be and surely fit a
+// float64, which ends at 1.8e308.
+const maxPlain = 300
 
 // scanner walks over one JSON text (RFC 8259) without building anything.
 type scanner struct {
@@ -19,6 +24,7 @@ type scanner struct {
 	msg                              message
 	version, hasID, badID, hasMethod bool
 	bad                              *rpcError // the first rule broken, other than the grammar
+	tooLarge                         *rpcError // a number that no float64 holds
 }
 
 func (s *scanner) broken(err *rpcError) {
@@ -199,6 +205,8 @@ func (s *scanner) escape() *rpcError {
 }
 
 func (s *scanner) number() *rpcError {
+	start := s.pos
+	exponent := false
 	if s.peek() == '-' {
 		s.pos++
 	}
@@ -213,6 +221,7 @@ func (s *scanner) number() *rpcError {
 		}
 	}
 	if c := s.peek(); c == 'e' || c == 'E' {
+		exponent = true
 		s.pos++
 		if c := s.peek(); c == '+' || c == '-' {
 			s.pos++
@@ -221,7 +230,18 @@ func (s *scanner) number() *rpcError {
 			return s.syntax("malformed number")
 		}
 	}
+	if raw := s.data[start:s.pos]; exponent || len(raw) > maxPlain {
+		s.fits(raw)
+	}
 	return nil
+}
+
+// fits finds numbers that mcp-go could not decode, which would answer in the words
+// of encoding/json. What is too small for a float64 is 0 there.
+func (s *scanner) fits(raw []byte) {
+	if _, err := strconv.ParseFloat(string(raw), 64); err != nil {
+		s.tooLarge = invalid("number %.40s is out of range: it must be between -1.7e308 and 1.7e308", raw)
+	}
 }
 
 func (s *scanner) digits() (n int) {
