@@ -47,7 +47,7 @@ type Fleet struct {
 	mu      sync.Mutex // guards what follows, and the attempts in traffic
 	loads   map[loadKey]*load
 	shown   map[string]*ollama.Shown // by digest
-	loaded  map[ollama.Name]loadOptions
+	loaded  map[string]loadOptions   // by digest: copies of a model run together
 	traffic map[ollama.Name]*traffic // of the models that had calls or loads here
 }
 
@@ -62,7 +62,7 @@ func New(h Host, o Options) *Fleet {
 	f := &Fleet{
 		host: h, opts: o,
 		loads: map[loadKey]*load{}, shown: map[string]*ollama.Shown{},
-		loaded: map[ollama.Name]loadOptions{}, traffic: map[ollama.Name]*traffic{},
+		loaded: map[string]loadOptions{}, traffic: map[ollama.Name]*traffic{},
 	}
 	f.life, f.stop = context.WithCancel(context.Background())
 	return f

@@ -21,8 +21,10 @@ type loadKey struct {
 // in a caller's.
 type load struct {
 	start time.Time
-	done  chan struct{} // closed when err is final
-	err   error         // read after done only
+	done  chan struct{} // closed when what follows is final
+
+	running *ollama.Running // how the model is loaded now; nil when ps does not list it
+	err     error
 }
 
 // LoadRequest asks for a model in memory.
@@ -91,13 +93,9 @@ func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Opti
 		return p, n.options, nil
 	}
 	w.phase(Loading)
-	cold := running == nil
 	r := LoadRequest{Model: n.model, Options: n.options}
 	if running, err = f.await(ctx, r, isEmbedding(shown.Capabilities), start.Add(f.opts.MaxWait)); err != nil {
 		return p, nil, err
-	}
-	if cold {
-		f.fresh(n.model)
 	}
 	if running != nil {
 		p.ContextLength = running.ContextLength
@@ -119,14 +117,7 @@ func (f *Fleet) await(ctx context.Context, r LoadRequest, embedding bool, deadli
 		return nil, &LoadingError{Model: r.Model, Host: f.host.Client.Name(), For: time.Since(l.start)}
 	case <-l.done:
 	}
-	if l.err != nil {
-		return nil, f.fail(ctx, r.Model, l.err)
-	}
-	running, err := f.running(ctx, r.Model)
-	if err == nil {
-		f.loadedWith(r, running)
-	}
-	return running, err
+	return l.running, l.err
 }
 
 // loading reports whether a load of the model runs, with whatever options.
@@ -153,11 +144,31 @@ func (f *Fleet) join(r LoadRequest, embedding bool) *load {
 	l := &load{start: time.Now(), done: make(chan struct{})}
 	f.loads[key] = l
 	f.wg.Go(func() {
-		l.err = f.host.Client.Load(f.life, r.Model, embedding, r.KeepAlive, r.Options.LoadTime())
+		l.running, l.err = f.bring(r, embedding)
 		f.mu.Lock()
 		delete(f.loads, key)
 		f.mu.Unlock()
 		close(l.done)
 	})
 	return l
+}
+
+// bring loads a model and notes what is known of it then, whether or not a caller still
+// waits. It returns how the model is loaded, nil when ps does not list it.
+func (f *Fleet) bring(r LoadRequest, embedding bool) (*ollama.Running, error) {
+	before, err := f.running(f.life, r.Model)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.host.Client.Load(f.life, r.Model, embedding, r.KeepAlive, r.Options.LoadTime()); err != nil {
+		return nil, f.fail(f.life, r.Model, err)
+	}
+	if before == nil {
+		f.fresh(r.Model)
+	}
+	running, err := f.running(f.life, r.Model)
+	if running != nil {
+		f.loadedWith(r.Options.LoadTime(), running)
+	}
+	return running, err
 }

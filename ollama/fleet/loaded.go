@@ -53,16 +53,15 @@ type loadOptions struct {
 	contextLength int
 }
 
-// loadedWith remembers a load that ended well.
-func (f *Fleet) loadedWith(r LoadRequest, running *ollama.Running) {
+// loadedWith remembers the load-time options of a load that ended well.
+func (f *Fleet) loadedWith(options *ollama.Options, running *ollama.Running) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	options := r.Options.LoadTime()
-	if options == nil || running == nil {
-		delete(f.loaded, r.Model)
+	if options == nil {
+		delete(f.loaded, running.Digest)
 		return
 	}
-	f.loaded[r.Model] = loadOptions{options, running.ContextLength}
+	f.loaded[running.Digest] = loadOptions{options, running.ContextLength}
 }
 
 // fitting returns the options with which a call on a loaded model makes it reload nothing:
@@ -70,7 +69,7 @@ func (f *Fleet) loadedWith(r LoadRequest, running *ollama.Running) {
 // reports false when the call wants others.
 func (f *Fleet) fitting(n need, running *ollama.Running) (*ollama.Options, bool) {
 	f.mu.Lock()
-	loaded, known := f.loaded[n.model]
+	loaded, known := f.loaded[running.Digest]
 	f.mu.Unlock()
 	known = known && loaded.contextLength == running.ContextLength
 	want := n.options.LoadTime()

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,46 @@ func TestLoadTimeOptionsStay(t *testing.T) {
 		}
 		if loads := fake.Seen().Loads; loads != 1 {
 			t.Errorf("%d loads, want 1", loads)
+		}
+	})
+}
+
+// Nor does a call on a copy of it undo the load, nor one on a load that nobody waited for.
+func TestLoadTimeOptionsStayForAll(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{LoadDelay: 5 * time.Minute, Models: []ollamatest.FakeModel{
+			{Name: "m", Digest: "same"}, {Name: "copy", Digest: "same"},
+		}}, Options{})
+		n := 512
+		var loading *LoadingError
+		if _, err := f.Load(t.Context(), LoadRequest{Model: "m:latest", Options: &ollama.Options{NumCtx: &n}}, Watch{}); !errors.As(err, &loading) {
+			t.Fatalf("a load of five minutes: got %v, want a LoadingError", err)
+		}
+		time.Sleep(6 * time.Minute)                                 // fake time: the load ends, and the model has not expired yet
+		fake.Change(func(s *ollamatest.Script) { s.LoadDelay = 0 }) // unlike Ollama it loads a copy of its own
+		for _, model := range []ollama.Name{"m:latest", "copy:latest"} {
+			if _, err := text(t.Context(), f, &ollama.GenerateRequest{Model: model, Prompt: "hi"}); err != nil {
+				t.Fatal(err)
+			}
+			if body := string(fake.Seen().Last["/api/generate"].Body); !strings.Contains(body, `"num_ctx":512`) {
+				t.Errorf("Generate on %s after a load of m with num_ctx 512: sent %s", model, body)
+			}
+		}
+	})
+}
+
+// A model that was just loaded here has all its slots: a slow first prompt is no wedge.
+func TestSlowPromptAfterALoadIsLeftAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{FirstDelay: 10 * time.Minute}, Options{})
+		if _, err := f.Load(t.Context(), LoadRequest{Model: ollamatest.TinyModel}, Watch{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}); err != nil || got == "" {
+			t.Errorf("Generate with a first token after 10 minutes: got %q, %v; want text", got, err)
+		}
+		if seen := fake.Seen(); seen.Loads != 1 || seen.Unloads != 0 {
+			t.Errorf("%d loads, %d unloads; want 1 and none: the model was not wedged", seen.Loads, seen.Unloads)
 		}
 	})
 }
