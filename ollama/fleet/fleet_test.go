@@ -391,6 +391,7 @@ func wedge(t *testing.T, f *Fleet, fake *ollamatest.Fake) {
 	if err := fake.Await(t.Context(), func(s ollamatest.Seen) bool { return s.Active == 0 }); err != nil {
 		t.Fatal(err)
 	}
+	synctest.Wait() // the call is counted out before its slot is free
 	if fake.Wedge(ollamatest.TinyModel) == 0 {
 		t.Fatal("the fake had no slot to lose")
 	}

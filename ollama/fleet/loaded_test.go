@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -20,6 +21,7 @@ func TestModelWedgedBeforeTheStartRecovers(t *testing.T) {
 		if err := fake.Await(t.Context(), func(s ollamatest.Seen) bool { return s.Active == 0 }); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // the call is counted out before its slot is free
 		if fake.Wedge(ollamatest.TinyModel) == 0 {
 			t.Fatal("the fake had no slot to lose")
 		}
