@@ -192,7 +192,7 @@ func TestGenerate(t *testing.T) {
 		},
 		{
 			name: "schema not met", args: `{"prompt":"hi","schema":{"type":"object","required":["a"]}}`, script: ollamatest.Script{Answers: []string{`{"b":1}`, `{"c":1}`}},
-			want: map[string]any{"text": `{"c":1}`, "valid": false, "structured": nil}, note: "does not fit the schema after 2 attempts",
+			want: map[string]any{"text": `{"c":1}`, "valid": false, "structured": nil}, note: "not what was asked for after 2 attempts",
 		},
 		{
 			name: "json", args: `{"prompt":"hi","json":true}`, script: ollamatest.Script{Answers: []string{`[1,2]`}},

@@ -16,7 +16,7 @@ type embedInput struct {
 	Truncate   bool     `json:"truncate,omitempty" jsonschema_description:"Cut a text that does not fit; default: fail"`
 	Encoding   string   `json:"encoding,omitempty" jsonschema:"enum=float,enum=base64,default=float" jsonschema_description:"base64: little-endian float32"`
 	Inline     bool     `json:"inline,omitempty" jsonschema_description:"Allow more than 16 vectors in the answer"`
-	KeepAlive  string   `json:"keep_alive,omitempty" jsonschema_description:"As in generate"`
+	KeepAlive  string   `json:"keep_alive,omitempty" jsonschema_description:"As 10m; default: Ollama's"`
 }
 
 type embedOutput struct {

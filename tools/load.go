@@ -12,7 +12,7 @@ import (
 
 type loadInput struct {
 	Model     string `json:"model"`
-	KeepAlive string `json:"keep_alive,omitempty" jsonschema_description:"As in generate"`
+	KeepAlive string `json:"keep_alive,omitempty" jsonschema_description:"As 10m; default: Ollama's"`
 	NumCtx    *int   `json:"num_ctx,omitempty" jsonschema:"minimum=1" jsonschema_description:"Context in tokens; default: the model's"`
 }
 

@@ -108,7 +108,7 @@ func (r *run) structure(o *answerOutput) string {
 	valid := len(problems) == 0
 	o.Valid = &valid
 	if !valid {
-		return fmt.Sprintf("the answer does not fit the schema after %d attempts (%s); text has it as it came", r.tries, strings.Join(problems, "; "))
+		return fmt.Sprintf("the answer is not what was asked for after %s (%s); text has it as it came", count(r.tries, "attempt"), strings.Join(problems, "; "))
 	}
 	if o.Text != "" {
 		o.Structured = json.RawMessage(o.Text)

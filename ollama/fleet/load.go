@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -73,13 +74,23 @@ func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, erro
 func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Options, error) {
 	start := time.Now()
 	p := Place{Host: f.host.Client.Name()}
+	deadline := start.Add(f.opts.MaxWait)
 	w.phase(Queued)
+	if l := f.current(n.model); l != nil && n.options.LoadTime() == nil {
+		// It suits whatever its options are, and a load of our own would undo it.
+		w.phase(Loading)
+		var loading *LoadingError
+		if _, err := f.wait(ctx, n.model, l, deadline); ctx.Err() != nil || errors.As(err, &loading) {
+			return p, nil, err
+		}
+		p.LoadWait = time.Since(start)
+	}
 	running, err := f.running(ctx, n.model)
 	if err != nil {
 		return p, nil, err
 	}
 	// Ollama lists a model as running while it still loads (0.17.4, server/sched.go).
-	if running != nil && !f.loading(n.model) {
+	if running != nil && f.current(n.model) == nil {
 		if options, ok := f.fitting(n, running); ok {
 			p.ContextLength = running.ContextLength
 			return p, options, nil
@@ -94,7 +105,7 @@ func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Opti
 	}
 	w.phase(Loading)
 	r := LoadRequest{Model: n.model, Options: n.options}
-	if running, err = f.await(ctx, r, isEmbedding(shown.Capabilities), start.Add(f.opts.MaxWait)); err != nil {
+	if running, err = f.await(ctx, r, isEmbedding(shown.Capabilities), deadline); err != nil {
 		return p, nil, err
 	}
 	if running != nil {
@@ -107,29 +118,33 @@ func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Opti
 // await joins the load of r, or starts it, and waits until it is done, ctx ends or the
 // deadline is over. It returns how the model is loaded then, nil when ps does not list it.
 func (f *Fleet) await(ctx context.Context, r LoadRequest, embedding bool, deadline time.Time) (*ollama.Running, error) {
-	l := f.join(r, embedding)
+	return f.wait(ctx, r.Model, f.join(r, embedding), deadline)
+}
+
+// wait is await for a load that runs already.
+func (f *Fleet) wait(ctx context.Context, model ollama.Name, l *load, deadline time.Time) (*ollama.Running, error) {
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-timer.C:
-		return nil, &LoadingError{Model: r.Model, Host: f.host.Client.Name(), For: time.Since(l.start)}
+		return nil, &LoadingError{Model: model, Host: f.host.Client.Name(), For: time.Since(l.start)}
 	case <-l.done:
 	}
 	return l.running, l.err
 }
 
-// loading reports whether a load of the model runs, with whatever options.
-func (f *Fleet) loading(model ollama.Name) bool {
+// current returns a load of the model that runs, with whatever options, or nil.
+func (f *Fleet) current(model ollama.Name) *load {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for key := range f.loads {
+	for key, l := range f.loads {
 		if key.model == model {
-			return true
+			return l
 		}
 	}
-	return false
+	return nil
 }
 
 // join returns the running load of r, starting it when there is none.

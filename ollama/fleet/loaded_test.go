@@ -104,6 +104,26 @@ func TestLoadTimeOptionsStayForAll(t *testing.T) {
 	})
 }
 
+// A call that names no load-time options waits for a load that runs, whatever its options, instead of undoing it.
+func TestCallJoinsARunningLoad(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{LoadDelay: 30 * time.Second}, Options{})
+		n := 512
+		loaded := make(chan error)
+		go func() {
+			_, err := f.Load(t.Context(), LoadRequest{Model: ollamatest.TinyModel, Options: &ollama.Options{NumCtx: &n}}, Watch{})
+			loaded <- err
+		}()
+		synctest.Wait() // until the load runs
+		if _, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}); err != nil {
+			t.Errorf("Generate while a load runs: %v", err)
+		}
+		if err := <-loaded; err != nil || fake.Seen().Loads != 1 {
+			t.Errorf("Load: %v, and %d loads; want one", err, fake.Seen().Loads)
+		}
+	})
+}
+
 // A model that was just loaded here has all its slots: a slow first prompt is no wedge.
 func TestSlowPromptAfterALoadIsLeftAlone(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
