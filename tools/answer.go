@@ -63,7 +63,7 @@ func (r *run) repair(ctx context.Context, problems []string) error {
 		return nil
 	}
 	r.text, r.think, r.calls, r.done, r.cut = first.text, first.think, first.calls, first.done, first.cut
-	return context.Cause(ctx)
+	return ctx.Err()
 }
 
 // complaint tells a model what was wrong with its answer.

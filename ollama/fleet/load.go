@@ -127,7 +127,7 @@ func (f *Fleet) wait(ctx context.Context, model ollama.Name, l *load, deadline t
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, ctx.Err()
 	case <-timer.C:
 		return nil, &LoadingError{Model: model, Host: f.host.Client.Name(), For: time.Since(l.start)}
 	case <-l.done:

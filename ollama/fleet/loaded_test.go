@@ -206,3 +206,30 @@ func TestRefusedBeforeOllamaWorksOnIt(t *testing.T) {
 		}
 	})
 }
+
+func TestSlowRemoteModelIsAskedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{FirstDelay: 10 * time.Minute, Models: []ollamatest.FakeModel{
+			{Name: "big:cloud", RemoteModel: "big", RemoteHost: "https://ollama.com:443"},
+		}}, Options{})
+		if got, err := text(t.Context(), f, &ollama.GenerateRequest{Model: "big:cloud", Prompt: "hi"}); err != nil || got == "" {
+			t.Errorf("Generate on a remote model that takes 10 minutes: got %q, %v; want text", got, err)
+		}
+		if n := fake.Seen().Requests["/api/generate"]; n != 1 {
+			t.Errorf("the prompt was sent %d times, want once", n)
+		}
+	})
+}
+
+// Transports cancel with causes of their own; what comes back is the context's error, by
+// which callers tell a cancel.
+func TestCancelWithACauseIsACancel(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, _ := start(t, ollamatest.Script{LoadDelay: time.Hour}, Options{})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(errors.New("the server is shutting down")) })
+		if _, err := f.Load(ctx, LoadRequest{Model: ollamatest.TinyModel}, Watch{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("Load that is cancelled with a cause: got %v, want context.Canceled", err)
+		}
+	})
+}

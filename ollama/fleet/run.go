@@ -121,6 +121,9 @@ func (f *Fleet) run(ctx context.Context, n need, w Watch, call func(ctx context.
 			return err
 		}
 		w.phase(Prompt)
+		if p.Remote { // ollama.com's slots are not ours to bring back
+			return f.fail(ctx, n.model, call(ctx, options, func() bool { return true }))
+		}
 		r, err := f.guard(ctx, n.model, func(ctx context.Context, alive func() bool) error { return call(ctx, options, alive) })
 		if r == nil {
 			return f.fail(ctx, n.model, err)
@@ -129,7 +132,7 @@ func (f *Fleet) run(ctx context.Context, n need, w Watch, call func(ctx context.
 		select {
 		case <-r.done:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		if r.err != nil {
 			return r.err

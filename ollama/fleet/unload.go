@@ -46,7 +46,7 @@ func (f *Fleet) Unload(ctx context.Context, model ollama.Name) (UnloadState, err
 		}
 		select {
 		case <-ctx.Done():
-			return "", context.Cause(ctx)
+			return "", ctx.Err()
 		case <-time.After(pause):
 		}
 	}
