@@ -181,12 +181,14 @@ func TestWedgedModel(t *testing.T) {
 		if err := c.Load(t.Context(), tiny, false, "", nil); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // for the fake to have the load's slot back
 		f.Wedge(ollamatest.TinyModel)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		if _, err := generate(ctx, c); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("generate on a wedged model: got %v, want the caller's deadline", err)
 		}
+		synctest.Wait() // an unload takes effect once the fake has seen the caller leave
 		if running, err := c.PS(t.Context()); err != nil || len(running) != 1 {
 			t.Errorf("ps with a wedged model: got %v, %v; want it listed", running, err)
 		}
