@@ -312,6 +312,7 @@ func TestFakeWedge(t *testing.T) {
 		if _, err := b.Do(req); err == nil {
 			t.Error("generate on a wedged model: got an answer")
 		}
+		synctest.Wait() // an unload takes effect once the fake has seen the caller leave
 		b.do(t, "GET", "/api/ps", "")
 		b.do(t, "POST", "/api/generate", `{"model":"m","keep_alive":0}`)
 		_, _, body := b.do(t, "POST", "/api/generate", `{"model":"m","prompt":"x"}`)
