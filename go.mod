@@ -5,6 +5,7 @@ go 1.26
 require (
 	github.com/alexflint/go-arg v1.6.1
 	github.com/alexflint/go-scalar v1.2.0
+	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/google/go-cmp v0.7.0
 	github.com/invopop/jsonschema v0.14.0
 	github.com/mark3labs/mcp-go v1.2.1
