@@ -8,22 +8,24 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // ClientOptions says how to reach a host. The zero value reaches a local Ollama.
 type ClientOptions struct {
-	Host      Host
-	Name      string                                                            // how results and errors name the host; Host.Name() when empty
-	Header    http.Header                                                       // sent with every request
-	APIKey    Secret                                                            // bearer token, sent to this host only
-	TLS       *tls.Config                                                       // for https hosts; nil is Go's default
-	Connect   time.Duration                                                     // limit on connecting, TLS included; 0 is 5 s
-	Stall     time.Duration                                                     // limit between two pieces of an answer that has begun; 0 is 120 s
-	Answer    time.Duration                                                     // limit on the first byte of an answer that needs no model: version, tags, ps, show, unload; 0 is 30 s
-	MaxIdle   int                                                               // idle connections kept; 0 is 64
-	UserAgent string                                                            // "" is "ollama-mcp"
-	Dial      func(ctx context.Context, network, addr string) (net.Conn, error) // nil is net.Dialer; tests put a pipe here
+	Host       Host
+	Name       string                                                            // how results and errors name the host; Host.Name() when empty
+	Header     http.Header                                                       // sent with every request
+	APIKey     Secret                                                            // bearer token, sent to this host only
+	TLS        *tls.Config                                                       // for https hosts; nil is Go's default
+	Connect    time.Duration                                                     // limit on connecting, TLS included; 0 is 5 s
+	Stall      time.Duration                                                     // limit between two pieces of an answer that has begun; 0 is 120 s
+	Answer     time.Duration                                                     // limit on the first byte of an answer that needs no model: version, tags, ps, show, unload; 0 is 30 s
+	MaxIdle    int                                                               // idle connections kept; 0 is 64
+	UserAgent  string                                                            // "" is "ollama-mcp"
+	Registries Registries                                                        // which pull, push and create may make the host talk to
+	Dial       func(ctx context.Context, network, addr string) (net.Conn, error) // nil is net.Dialer; tests put a pipe here
 }
 
 // Client speaks to one host. It is safe for concurrent use.
@@ -31,23 +33,27 @@ type ClientOptions struct {
 // A call that needs a model has no limit of its own on the first byte of its answer, which
 // may take minutes while the model is read from disk: its context is the limit.
 type Client struct {
-	name      string
-	base      string
-	header    http.Header // of every request; never changed
-	stall     time.Duration
-	quick     time.Duration // limit on the first byte of what needs no model
-	transport *http.Transport
+	name       string
+	base       string
+	header     http.Header // of every request; never changed
+	stall      time.Duration
+	quick      time.Duration // limit on the first byte of what needs no model
+	registries Registries
+	transport  *http.Transport
+
+	vectorSize atomic.Int64 // bytes of JSON that a vector took in the latest answer, with room to spare
 }
 
 // NewClient makes a client. It opens no connection.
 func NewClient(o ClientOptions) *Client {
 	return &Client{
-		name:      cmp.Or(o.Name, o.Host.Name()),
-		base:      o.Host.String(),
-		header:    o.header(),
-		stall:     cmp.Or(o.Stall, 120*time.Second),
-		quick:     cmp.Or(o.Answer, 30*time.Second),
-		transport: o.transport(),
+		name:       cmp.Or(o.Name, o.Host.Name()),
+		base:       o.Host.String(),
+		header:     o.header(),
+		stall:      cmp.Or(o.Stall, 120*time.Second),
+		quick:      cmp.Or(o.Answer, 30*time.Second),
+		registries: o.Registries,
+		transport:  o.transport(),
 	}
 }
 
@@ -98,19 +104,6 @@ func (c *Client) PS(ctx context.Context) ([]Running, error) {
 	a, err := fetch(ctx, c, request{op: "ps", path: "/api/ps", quick: true},
 		func(a *answer) bool { return a.Models != nil })
 	return a.Models, err
-}
-
-// Show describes a model.
-func (c *Client) Show(ctx context.Context, model Name) (*Shown, error) {
-	body := struct {
-		Model Name `json:"model"`
-	}{model}
-	a, err := fetch(ctx, c, request{op: "show", path: "/api/show", quick: true, body: body},
-		func(a *Shown) bool { return a.ModelInfo != nil || a.Capabilities != nil || a.Details.Format != "" })
-	if err != nil {
-		return nil, err
-	}
-	return &a, nil
 }
 
 // Generate streams an answer to a prompt. The stream ends with a chunk whose Done is

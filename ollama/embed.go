@@ -13,7 +13,8 @@ func (c *Client) embed(ctx context.Context, op string, r EmbedRequest) (*EmbedRe
 	if r.Input == nil {
 		r.Input = []string{} // null is not no input to every version
 	}
-	x, body, err := c.answer(ctx, request{op: op, path: "/api/embed", body: r}, maxVectors)
+	room := int(min(int64(len(r.Input))*c.vectorSize.Load(), maxRoom))
+	x, body, err := c.answer(ctx, request{op: op, path: "/api/embed", body: r, room: room}, maxVectors)
 	if err != nil {
 		return nil, err
 	}
@@ -25,6 +26,9 @@ func (c *Client) embed(ctx context.Context, op string, r EmbedRequest) (*EmbedRe
 		return nil, x.error(Failed, err.Error())
 	case a.Embeddings.Len() != len(r.Input):
 		return nil, x.error(Failed, fmt.Sprintf("%d embeddings came for %d inputs", a.Embeddings.Len(), len(r.Input)))
+	}
+	if n := a.Embeddings.Len(); n > 0 {
+		c.vectorSize.Store(int64(len(body)/n + 512))
 	}
 	return a, nil
 }

@@ -18,6 +18,7 @@ import (
 const (
 	maxLine    = 64 << 20              // of a stream, and any other answer; generate's last line has a number for each token
 	maxVectors = 256 << 20             // of an answer with embeddings
+	maxRoom    = 32 << 20              // taken before it is known how long an answer is
 	maxRefusal = 64 << 10              // of an answer that is not a success
 	drainTime  = 50 * time.Millisecond // for the last bytes of a connection that could be used again
 )
@@ -62,10 +63,13 @@ func limited(dial dialer, limit time.Duration) dialer {
 
 // request is what to ask of a host.
 type request struct {
-	op    string
-	path  string
-	quick bool // needs no model, so that the answer must begin soon
-	body  any  // sent as JSON with POST; nil is a GET
+	op     string
+	method string // "" is GET without a body and POST with one
+	path   string
+	quick  bool          // needs no model, so that the answer must begin soon
+	stall  time.Duration // limit between two pieces of the answer; 0 is the client's
+	body   any           // sent as JSON
+	room   int           // bytes that the answer may need, in memory of its own; 0 when there is no telling
 }
 
 // exchange is one request and its answer. Reading from it reads the answer's body and
@@ -77,6 +81,7 @@ type exchange struct {
 	ctx      context.Context         // ends with caller, cancel or the watchdog
 	cancel   context.CancelCauseFunc // closes the connection
 	watchdog *time.Timer
+	stall    time.Duration
 	answered atomic.Bool // the host sent something; set by the transport's goroutine
 	body     io.ReadCloser
 	begun    bool // the body's first byte has come
@@ -85,9 +90,9 @@ type exchange struct {
 // exchange sends a request. Without an error the answer has status 200, and the caller
 // must close the exchange.
 func (c *Client) exchange(ctx context.Context, r request) (*exchange, error) {
-	x := &exchange{client: c, op: r.op, caller: ctx}
+	x := &exchange{client: c, op: r.op, caller: ctx, stall: cmp.Or(r.stall, c.stall)}
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
-	x.watchdog = time.AfterFunc(c.stall, func() { x.cancel(errStalled) })
+	x.watchdog = time.AfterFunc(x.stall, func() { x.cancel(errStalled) })
 	if x.watchdog.Stop(); r.quick { // until the first byte
 		x.watchdog.Reset(c.quick)
 	}
@@ -129,7 +134,7 @@ func (x *exchange) request(r request) (*http.Request, error) {
 		// notice that the client of a chunked request has gone.
 		method, body = http.MethodPost, bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, x.client.base+r.path, body)
+	req, err := http.NewRequestWithContext(ctx, cmp.Or(r.method, method), x.client.base+r.path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +160,7 @@ func encode(v any) ([]byte, error) {
 // first byte; the time that the reader spends on what came is not the host's.
 func (x *exchange) Read(p []byte) (int, error) {
 	if x.begun {
-		x.watchdog.Reset(x.client.stall)
+		x.watchdog.Reset(x.stall)
 	}
 	n, err := x.body.Read(p)
 	x.watchdog.Stop()
@@ -187,6 +192,7 @@ func (c *Client) answer(ctx context.Context, r request, limit int64) (*exchange,
 	}
 	defer x.close()
 	var b bytes.Buffer
+	b.Grow(r.room)
 	switch n, err := b.ReadFrom(io.LimitReader(x, limit+1)); {
 	case err != nil:
 		return nil, nil, x.fail(err)

@@ -55,7 +55,7 @@ func TestBigFaults(t *testing.T) {
 func meet(t *testing.T, f *ollamatest.Fake, c *ollama.Client, fault ollamatest.Fault, op operation) {
 	t.Helper()
 	f.Change(func(s *ollamatest.Script) { s.Faults[""] = fault })
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
 	text, err := op.do(ctx, c)
 	if !fault.Allows(err, op.quick) {

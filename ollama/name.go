@@ -26,12 +26,35 @@ const (
 func ParseName(s string) (Name, error) {
 	n, err := parseName(strings.ToLower(strings.TrimSpace(s)))
 	if err != nil {
-		return "", fmt.Errorf("%q is not the name of a model: %w; a name is model, model:tag or namespace/model:tag, as in llama3.2:3b", clean(s, maxPart), err)
+		return "", notName(s, err)
+	}
+	return Name(n), nil
+}
+
+// parseSpelling is ParseName for a registry, which may tell upper case from lower.
+// Source: https://github.com/ollama/ollama/issues/336
+func parseSpelling(s string) (string, error) {
+	n, err := parseName(strings.TrimSpace(s))
+	if err != nil {
+		return "", notName(s, err)
 	}
 	return n, nil
 }
 
-func parseName(s string) (Name, error) {
+func notName(s string, err error) error {
+	return fmt.Errorf("%q is not the name of a model: %w; a name is model, model:tag or namespace/model:tag, as in llama3.2:3b", clean(s, maxPart), err)
+}
+
+// Registry is the host that the model is pulled from and pushed to, with the port when it
+// has one.
+func (n Name) Registry() string {
+	if registry, rest, _ := strings.Cut(string(n), "/"); strings.Contains(rest, "/") {
+		return registry
+	}
+	return defaultRegistry
+}
+
+func parseName(s string) (string, error) {
 	if s == "" {
 		return "", fmt.Errorf("it is empty")
 	}
@@ -63,11 +86,11 @@ func parseName(s string) (Name, error) {
 			return "", err
 		}
 	}
-	switch name := Name(model + ":" + tag); {
-	case registry != defaultRegistry:
-		return Name(registry+"/"+namespace+"/") + name, nil
-	case namespace != defaultNamespace:
-		return Name(namespace+"/") + name, nil
+	switch name := model + ":" + tag; {
+	case !strings.EqualFold(registry, defaultRegistry):
+		return registry + "/" + namespace + "/" + name, nil
+	case !strings.EqualFold(namespace, defaultNamespace):
+		return namespace + "/" + name, nil
 	default:
 		return name, nil
 	}
@@ -84,7 +107,7 @@ func checkPart(what, s string, most int, marks string) error {
 		return fmt.Errorf("its %s holds %q", what, "..")
 	}
 	for i, r := range s {
-		letter := r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_'
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_'
 		if !letter && (i == 0 || !strings.ContainsRune(marks, r)) {
 			return fmt.Errorf("its %s holds %q where it cannot", what, r)
 		}

@@ -36,7 +36,7 @@ var operations = []operation{
 	}},
 	{"tags", "/api/tags", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
 		models, err := c.Tags(ctx)
-		return "", orEmpty(err, len(models) == 2)
+		return "", orEmpty(err, len(models) >= 2)
 	}},
 	{"ps", "/api/ps", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
 		_, err := c.PS(ctx)
@@ -57,6 +57,19 @@ var operations = []operation{
 	}},
 	{"load", "/api/embed", false, false, func(ctx context.Context, c *ollama.Client) (string, error) {
 		return "", c.Load(ctx, tinyEmbed, true, "", nil)
+	}},
+	{"pull", "/api/pull", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
+		return "", follow(c.Pull(ctx, string(tiny)))
+	}},
+	{"push", "/api/push", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
+		return "", follow(c.Push(ctx, tiny))
+	}},
+	{"create", "/api/create", false, false, func(ctx context.Context, c *ollama.Client) (string, error) {
+		return "", follow(c.Create(ctx, &ollama.CreateRequest{Model: "made:latest", From: tiny, System: "Be brief."}))
+	}},
+	{"show", "/api/show", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
+		s, err := c.ShowFull(ctx, tiny)
+		return "", orEmpty(err, s != nil && len(s.Tensors) > 0)
 	}},
 	{"unload", "/api/generate", false, true, func(ctx context.Context, c *ollama.Client) (string, error) {
 		return "", c.Unload(ctx, tiny)
@@ -92,6 +105,18 @@ func read(stream func(func(ollama.Chunk, error) bool)) (string, error) {
 		done = done || chunk.Done != nil
 	}
 	return text.String(), orEmpty(nil, done)
+}
+
+// follow reads the stream of a pull, push or create. One that ends without success and without an error is an error.
+func follow(stream func(func(ollama.Progress, error) bool)) error {
+	last := ""
+	for p, err := range stream {
+		if err != nil {
+			return err
+		}
+		last = p.Status
+	}
+	return orEmpty(nil, last == ollama.Success)
 }
 
 // client makes a client of a fake, and closes both with the test.

@@ -35,7 +35,7 @@ func (x *exchange) fail(err error) error {
 		return fmt.Errorf("%s on %s: %w", x.op, x.client.name, x.caller.Err())
 	}
 	if context.Cause(x.ctx) == errStalled {
-		waited := x.client.stall
+		waited := x.stall
 		if !x.begun {
 			waited = x.client.quick
 		}
@@ -164,20 +164,29 @@ func kindOfWords(said string) Kind {
 		return true
 	}
 	switch {
-	case has("model", "not found"): // server/routes.go
+	case has("model", "not found"), // server/routes.go
+		has("pull model manifest", "does not exist"), // server/images.go, the registry's 404
+		has("open ", "manifests"):                    // server/images.go, a push of what is not installed
 		return MissingModel
+	case has("unauthorized"), has("not authorized"): // server/images.go, server/upload.go
+		return Unauthorized
+	case has("pull model manifest: 4"): // server/images.go, a registry's own words
+		return Invalid
+	case has("pull model manifest"), has("max retries exceeded"), has("digest mismatch"): // server/images.go, server/download.go
+		return Failed
 	case has("maximum pending requests"): // server/sched.go, ErrMaxQueue
 		return Busy
-	case has("exceed", "context"), has("prompt is too long"): // server/routes.go, llm/llama_server.go
+	case has("exceed", "context") && !has("deadline"), has("prompt is too long"): // server/routes.go, llm/llama_server.go
 		return TooLong
-	case has("must be of type"), has("invalid format"), has("invalid json schema"): // api/types.go, llm/server.go, with status 500
+	case has("must be of type"), has("invalid format"), has("invalid json schema"), // api/types.go, llm/server.go, with status 500
+		has("unsupported quantization type"): // fs/ggml/type.go, with status 500
 		return Invalid
 	case has("memory"), has("allocat"), has("failed to reserve"), // llm/status.go
 		has("runner", "terminated"), has("runner", "stopped"), has("no longer running"), has("timed out waiting for"), // llm/server.go
 		has("llama-server", "terminated"), has("llama-server", "start"), // llm/llama_server.go
 		has("load", "model"): // llm/server.go, llm/status.go
 		return LoadFailed
-	case has("not support"): // server/images.go, server/routes.go, runner/ollamarunner
+	case has("not support"), has("only supported"): // server/images.go, server/routes.go, server/create.go, runner/ollamarunner
 		return Unsupported
 	}
 	return ""

@@ -80,13 +80,13 @@ func (s *stream) read() {
 				return
 			case bad != nil && (err == nil || err == io.EOF):
 				more, _ := lines.r.Peek(lines.r.Buffered())
-				s.err = s.broken(first, line, more)
+				s.err = s.x.broken(first, line, more)
 				return
 			}
 			first = false
 		}
 		if err != nil {
-			s.err = s.ended(err)
+			s.err = s.x.ended(err)
 			return
 		}
 	}
@@ -107,13 +107,13 @@ func (s *stream) add(line []byte) (done bool, err error) {
 	return done, err
 }
 
-// broken says what is wrong with a line that add did not take. What has come after it
-// helps to tell what it is, when it is not Ollama's.
-func (s *stream) broken(first bool, line, more []byte) error {
+// broken says what is wrong with a line that is not one of the stream's. What has come
+// after it helps to tell what it is, when it is not Ollama's.
+func (x *exchange) broken(first bool, line, more []byte) error {
 	if _, ours := words(line); !ours {
 		line = slices.Concat(line, []byte("\n"), more)
 	}
-	err := s.x.unexpected(line)
+	err := x.unexpected(line)
 	var e *Error
 	if !first && errors.As(err, &e) && e.Kind == NotOllama {
 		e.Kind = Cut // it was Ollama, until something broke in
@@ -121,13 +121,13 @@ func (s *stream) broken(first bool, line, more []byte) error {
 	return err
 }
 
-// ended says how a stream ended that never said done.
-func (s *stream) ended(err error) error {
+// ended says how a stream ended that never said that it was done.
+func (x *exchange) ended(err error) error {
 	switch err {
 	case errTooLong:
-		return s.x.error(NotOllama, fmt.Sprintf("a line of more than %d MB", maxLine>>20))
+		return x.error(NotOllama, fmt.Sprintf("a line of more than %d MB", maxLine>>20))
 	case io.EOF:
 		err = io.ErrUnexpectedEOF
 	}
-	return s.x.fail(err)
+	return x.fail(err)
 }

@@ -193,14 +193,27 @@ type Running struct {
 	ContextLength int       `json:"context_length"` // num_ctx in force; 0 before Ollama 0.10
 }
 
-// Shown is the answer of POST /api/show, without license texts, templates and tensors.
+// Shown is the answer of POST /api/show.
 type Shown struct {
 	Details      Details                    `json:"details"`
 	Capabilities []string                   `json:"capabilities"`
 	ModelInfo    map[string]json.RawMessage `json:"model_info"`
+	Parameters   string                     `json:"parameters"` // a line for each: name, blanks, value
+	Template     string                     `json:"template"`
+	System       string                     `json:"system"`
+	License      string                     `json:"license"` // all texts, joined
+	Messages     []Message                  `json:"messages"`
+	Tensors      []Tensor                   `json:"tensors"` // of ShowFull only
 	ModifiedAt   time.Time                  `json:"modified_at"`
 	RemoteModel  string                     `json:"remote_model"`
 	RemoteHost   string                     `json:"remote_host"`
+}
+
+// Tensor is one of a model's matrices.
+type Tensor struct {
+	Name  string   `json:"name"`
+	Type  string   `json:"type"` // "F32", "Q4_K", …
+	Shape []uint64 `json:"shape"`
 }
 
 // ContextLength is the longest context that the model was made for, in tokens, or 0
@@ -214,3 +227,28 @@ func (s *Shown) ContextLength() int {
 	}
 	return n
 }
+
+// CreateRequest is the body of POST /api/create, as far as one model is made of another:
+// no files, no adapters, no other hosts. What is empty stays as From has it.
+type CreateRequest struct {
+	Model      Name      `json:"model"`
+	From       Name      `json:"from"`
+	System     string    `json:"system,omitempty"`
+	Template   string    `json:"template,omitempty"`
+	Parameters *Options  `json:"parameters,omitempty"`
+	Messages   []Message `json:"messages,omitempty"`
+	Quantize   string    `json:"quantize,omitempty"` // "q4_K_M", …; Ollama 0.34 refuses it, older ones do it to F16 and F32
+	License    []string  `json:"license,omitempty"`  // added to those of From
+}
+
+// Progress is a line of the stream of a pull, push or create. For the layer that it moves
+// Ollama writes one every 60 ms, also while nothing moves. [Transfer] adds them up.
+type Progress struct {
+	Status    string `json:"status"`    // "pulling manifest", "pulling 8eeb52dfb3bb", …, [Success]
+	Digest    string `json:"digest"`    // of the layer that Total and Completed are about, or ""
+	Total     int64  `json:"total"`     // bytes
+	Completed int64  `json:"completed"` // bytes; a retry may take it back
+}
+
+// Success is the Status of the last line of a stream that ended well, and only of that.
+const Success = "success"

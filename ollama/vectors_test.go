@@ -107,6 +107,28 @@ func TestVectorsEqualJSON(t *testing.T) {
 	})
 }
 
+// TestFractionEndIsNumberEnd: the short way to the end of a number leads where the long one does.
+func TestFractionEndIsNumberEnd(t *testing.T) {
+	taken := 0
+	for _, before := range []string{"", "0.", "5.", "-0.", "--0.", "00.", "-12.", ":.", "/.", "0", "-"} {
+		for digits := range 20 {
+			for _, after := range []string{"", "e", "E5", "e-7", ".1", ":", "/", "-", "\x80", "\xfa9", "\xff\xff0"} {
+				number := before + "1234567890987654321"[:digits] + after
+				for _, rest := range []string{"", "]", ",1", " ,-0.12345678901234567890", "],[0.12345678901234567890"} {
+					got, want := fractionEnd([]byte(number+rest), 0), numberEnd([]byte(number+rest), 0)
+					if got != 0 && got != want {
+						t.Errorf("fractionEnd(%q) = %d, want numberEnd's %d", number+rest, got, want)
+					}
+					taken += min(got, 1)
+				}
+			}
+		}
+	}
+	if taken == 0 {
+		t.Error("fractionEnd took none of the numbers, want most")
+	}
+}
+
 func FuzzReadEmbedded(f *testing.F) {
 	f.Add([]byte(`{"model":"m","embeddings":[[1,2],[3,4]],"total_duration":5}`))
 	f.Add([]byte(`{"embeddings" : [[1e5]] , "embeddings":[]}`))

@@ -46,6 +46,22 @@ func TestTags(t *testing.T) {
 		{"details", ollama.Details{}, api.ModelDetails{}},
 		{"running model", ollama.Running{}, api.ProcessModelResponse{}},
 		{"shown model", ollama.Shown{}, api.ShowResponse{}},
+		{"tensor", ollama.Tensor{}, api.Tensor{}},
+		{"show request", struct {
+			Model   string `json:"model"`
+			Verbose bool   `json:"verbose"`
+		}{}, api.ShowRequest{}},
+		{"pull request", transfer{}, api.PullRequest{}},
+		{"push request", transfer{}, api.PushRequest{}},
+		{"create request", ollama.CreateRequest{}, api.CreateRequest{}},
+		{"progress", ollama.Progress{}, api.ProgressResponse{}},
+		{"copy request", struct {
+			Source      string `json:"source"`
+			Destination string `json:"destination"`
+		}{}, api.CopyRequest{}},
+		{"delete request", struct {
+			Model string `json:"model"`
+		}{}, api.DeleteRequest{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -57,6 +73,13 @@ func TestTags(t *testing.T) {
 			}
 		})
 	}
+}
+
+// transfer is what package ollama sends to pull and push.
+type transfer struct {
+	Model    string `json:"model"`
+	Insecure bool   `json:"insecure"`
+	Stream   bool   `json:"stream"`
 }
 
 // TestFieldOrder: Ollama writes a token's line in the order in which the scanner of

@@ -17,9 +17,10 @@ import (
 
 // Script is what a fake does. The zero value is a quick, healthy Ollama with DefaultModels.
 type Script struct {
-	Models  []FakeModel // nil is DefaultModels
-	Version string      // what it answers as; "" is 0.34.4. Fields that came later are left out of its answers.
-	TLS     bool        // serve https with a certificate that nobody trusts; fixed at the start
+	Models   []FakeModel // nil is DefaultModels; pull, create, copy and delete change it
+	Registry []FakePull  // what can be pulled, besides the models that are there
+	Version  string      // what it answers as; "" is 0.34.4. Fields that came later are left out of its answers.
+	TLS      bool        // serve https with a certificate that nobody trusts; fixed at the start
 
 	LoadDelay   time.Duration // how long a model takes to load
 	FirstDelay  time.Duration // from a slot to the first token, or to the vectors
@@ -52,6 +53,12 @@ type FakeModel struct {
 	RemoteModel     string    // set for a model that ollama.com runs: it needs no load
 	RemoteHost      string    // "https://ollama.com:443"
 	Loaded          bool      // loaded when the fake starts
+
+	Template   string // "" is "{{ .Prompt }}"
+	System     string
+	License    string
+	Parameters map[string]any
+	Messages   []ollama.Message
 }
 
 // DefaultModels are the models of a zero Script, the two that NewReal creates.
@@ -73,12 +80,14 @@ type Fake struct {
 	up     *uplink    // nil while the fake is down
 	closed bool
 
-	mu      sync.Mutex // guards everything below
-	script  Script
-	seen    Seen
-	runners map[string]*runner // by canonical name: the loaded ones and the one that is loading
-	formats int                // answers with a format so far
-	changed chan struct{}      // closed and replaced when something changed that can be waited for
+	mu        sync.Mutex // guards everything below
+	script    Script
+	seen      Seen
+	runners   map[string]*runner   // by canonical name: the loaded ones and the one that is loading
+	downloads map[string]*download // by canonical name: those that run
+	partial   map[string]int64     // by canonical name: bytes that downloads brought
+	formats   int                  // answers with a format so far
+	changed   chan struct{}        // closed and replaced when something changed that can be waited for
 }
 
 // dialFunc connects to the listener that it came with.
@@ -112,12 +121,14 @@ func NewPipeFake(s Script) *Fake {
 
 func newFake(s Script, listen func() (net.Listener, dialFunc, error)) *Fake {
 	f := &Fake{
-		URL:     "http://",
-		gate:    make(chan struct{}, 1),
-		script:  s.clone(),
-		runners: map[string]*runner{},
-		changed: make(chan struct{}),
-		listen:  listen,
+		URL:       "http://",
+		gate:      make(chan struct{}, 1),
+		script:    s.clone(),
+		runners:   map[string]*runner{},
+		downloads: map[string]*download{},
+		partial:   map[string]int64{},
+		changed:   make(chan struct{}),
+		listen:    listen,
 	}
 	if s.TLS {
 		f.URL = "https://"
@@ -203,16 +214,28 @@ func (f *Fake) comeUp() {
 	if err != nil {
 		panic("ollamatest: " + err.Error())
 	}
+	f.up = serve(l, f)
+	f.up.dial = dial
+}
+
+func serve(l net.Listener, h http.Handler) *uplink {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	up := &uplink{dial: dial, cancel: cancel}
+	up := &uplink{cancel: cancel}
 	up.server = &http.Server{
-		Handler:     f,
+		Handler:     h,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnState:   up.connState,
 		ErrorLog:    log.New(io.Discard, "", 0),
 	}
 	up.served.Go(func() { _ = up.server.Serve(l) }) // it ends with ErrServerClosed
-	f.up = up
+	return up
+}
+
+// close ends all calls and waits for their handlers.
+func (up *uplink) close() {
+	up.cancel(errClosed)
+	_ = up.server.Close() // the listener is closed in any case
+	up.served.Wait()
 }
 
 // connState counts connections, not handlers: a new one is counted by the accept loop, so never from zero up.
@@ -230,8 +253,6 @@ func (f *Fake) goDown() {
 	if f.up == nil {
 		return
 	}
-	f.up.cancel(errClosed)
-	_ = f.up.server.Close() // the listener is closed in any case
-	f.up.served.Wait()
+	f.up.close()
 	f.up = nil
 }

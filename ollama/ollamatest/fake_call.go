@@ -69,6 +69,11 @@ func (c *call) route() {
 		"/api/generate": {http.MethodPost, c.generate},
 		"/api/chat":     {http.MethodPost, c.chat},
 		"/api/embed":    {http.MethodPost, c.embed},
+		"/api/pull":     {http.MethodPost, c.pull},
+		"/api/push":     {http.MethodPost, c.push},
+		"/api/create":   {http.MethodPost, c.create},
+		"/api/copy":     {http.MethodPost, c.copy},
+		"/api/delete":   {http.MethodDelete, c.delete},
 	}
 	route, ok := routes[c.r.URL.Path]
 	switch {
@@ -116,14 +121,14 @@ func (c *call) ps() {
 }
 
 func (c *call) show() {
-	var req struct{ Model, Name string }
+	var req struct {
+		Model, Name string
+		Verbose     bool
+	}
 	if !c.decode(&req) {
 		return
 	}
-	name := req.Model
-	if name == "" {
-		name = req.Name
-	}
+	name := cmp.Or(req.Model, req.Name)
 	if name == "" {
 		c.fail(http.StatusBadRequest, "model is required")
 		return
@@ -137,7 +142,7 @@ func (c *call) show() {
 		c.fail(http.StatusNotFound, fmt.Sprintf("model '%s' not found", name))
 		return
 	}
-	c.quick(m.shown())
+	c.quick(m.shown(req.Verbose))
 }
 
 // decode reads the body, or answers why it cannot.

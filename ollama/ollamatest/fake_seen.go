@@ -20,6 +20,7 @@ type Seen struct {
 	Loads        int     // loads that ended well; those at the start do not count
 	LoadsAborted int     // loads that ended because the client who asked left
 	Unloads      int     // by request, by reload, and by keep_alive
+	Downloads    int     // transfers that began; pulls that share one count once
 	Active       int     // generations, chats and embeddings that have a slot now
 	Waiting      int     // those that wait for a load or a slot now
 	Peak         int     // the largest Active so far
