@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -17,9 +16,9 @@ var errDeaf = errors.New("the client has closed its side of the connection")
 // RequestElicitation asks the user through the client and waits for the answer.
 // It is called by mcp-go, for clients older than 2026-07-28; newer ones are
 // asked by a result. Unless the client has said that it can do this kind of
-// elicitation the error is [server.ErrElicitationNotSupported].
+// elicitation, and takes more than the answer to its request, the error is [server.ErrElicitationNotSupported].
 func (c *Call) RequestElicitation(ctx context.Context, request mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
-	if !canElicit(c.GetClientCapabilities(), request.Params.Mode) {
+	if c.conn.plain || !canElicit(c.GetClientCapabilities(), request.Params.Mode) {
 		return nil, fmt.Errorf("asking the user: the client: %w", server.ErrElicitationNotSupported)
 	}
 	raw, err := c.ask(ctx, mcp.MethodElicitationCreate, request.Params)
@@ -58,12 +57,21 @@ func (c *Call) lacks(resp mcp.JSONRPCMessage) *rpcError {
 	}
 	can := c.GetClientCapabilities()
 	for _, request := range result.InputRequests {
-		if request.Elicitation != nil && !canElicit(can, request.Elicitation.Mode) {
-			return &rpcError{
-				Code:    mcp.MISSING_REQUIRED_CLIENT_CAPABILITY,
-				Message: mcp.MissingRequiredClientCapabilityError{Capability: "elicitation"}.Error(),
-				Data:    map[string]any{"requiredCapabilities": map[string]any{"elicitation": struct{}{}}},
-			}
+		var capability string
+		switch {
+		case request.Elicitation != nil && !canElicit(can, request.Elicitation.Mode):
+			capability = "elicitation"
+		case request.Sampling != nil && can.Sampling == nil:
+			capability = "sampling"
+		case request.Method == mcp.MethodListRoots && can.Roots == nil:
+			capability = "roots"
+		default:
+			continue
+		}
+		return &rpcError{
+			Code:    mcp.MISSING_REQUIRED_CLIENT_CAPABILITY,
+			Message: mcp.MissingRequiredClientCapabilityError{Capability: capability}.Error(),
+			Data:    map[string]any{"requiredCapabilities": map[string]any{capability: struct{}{}}},
 		}
 	}
 	return nil
@@ -76,8 +84,9 @@ func (c *Call) ask(ctx context.Context, method mcp.MCPMethod, params any) (json.
 		return nil, err
 	}
 	answer := make(chan message, 1)
-	id := c.conn.question(answer)
-	defer c.conn.unasked(id)
+	asked := c.conn.session
+	id := asked.question(answer)
+	defer asked.unasked(id)
 	head := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"method":%q,"params":`, id, method)
 	c.conn.out.put(item{call: c, parts: [][]byte{head, encoded, []byte("}")}})
 	select {
@@ -86,40 +95,11 @@ func (c *Call) ask(ctx context.Context, method mcp.MCPMethod, params any) (json.
 			return nil, fmt.Errorf("the client refused: %.200q", m.err)
 		}
 		return m.result, nil
-	case <-c.conn.deaf:
+	case <-asked.deaf:
 		return nil, errDeaf
 	case <-ctx.Done():
 		c.conn.out.put(item{call: c, parts: [][]byte{fmt.Appendf(nil,
 			`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%s}}`, id)}})
 		return nil, context.Cause(ctx)
-	}
-}
-
-// question registers where the answer to a request of ours goes, and returns
-// the request's id.
-func (c *conn) question(answer chan<- message) (id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.asked++
-	id = strconv.FormatUint(c.asked, 10)
-	c.questions[id] = answer
-	return id
-}
-
-func (c *conn) unasked(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.questions, id)
-}
-
-// answered gives a message without a method to whoever waits for it. Answers
-// that nobody waits for, late ones for example, are dropped.
-func (c *conn) answered(m message) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	id := string(m.id)
-	if answer := c.questions[id]; answer != nil {
-		answer <- m // of capacity 1, and used once
-		delete(c.questions, id)
 	}
 }

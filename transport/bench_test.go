@@ -108,7 +108,7 @@ func BenchmarkRawStructuredContent(b *testing.B) {
 	for b.Loop() {
 		result := newRawResult(raw)
 		w := &lineWriter{bufio.NewWriterSize(io.Discard, ioBuffer)}
-		if err := w.write(c.encode(result, 1)...); err != nil {
+		if err := w.write(c.encode(result, 1)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -28,6 +28,7 @@ type Call struct {
 	progress progress
 	handled  chan struct{} // closed when HandleMessage has returned
 	pumping  sync.WaitGroup
+	admitted bool // it counts; set before it starts
 
 	mu     sync.Mutex // guards the fields below
 	client client
@@ -70,10 +71,18 @@ func (c *Call) serve() {
 	if last != nil {
 		c.conn.out.put(item{call: c, parts: [][]byte{last.encode()}})
 	}
-	parts := c.encode(resp, seq)
+	it := c.encode(resp, seq)
 	c.waitUntil(answer)
 	c.conn.forget(c)
-	c.conn.out.put(item{call: c, parts: parts, last: true})
+	c.answer(it)
+}
+
+// answer queues the last that the call has to say.
+func (c *Call) answer(it item) {
+	c.conn.out.put(it)
+	if c.conn.single {
+		c.conn.out.close()
+	}
 }
 
 // waitUntil returns at a time, or when the call is cancelled.
@@ -96,7 +105,8 @@ func (c *Call) handle() (resp mcp.JSONRPCMessage) {
 		if cause := recover(); cause != nil {
 			c.conn.log.Error().Str("request", c.id).Str("method", c.msg.method).
 				Interface("panic", cause).Bytes("stack", debug.Stack()).Msg("a call panicked")
-			resp = c.internalError()
+			e := c.internalError()
+			resp = mcp.JSONRPCError{Error: mcp.JSONRPCErrorDetails{Code: e.Code, Message: e.Message}}
 		}
 	}()
 	srv := c.conn.hub.srv

@@ -15,6 +15,7 @@ type message struct {
 	body     []byte          // the whole message
 	id       json.RawMessage // a string or a number, as the client spelt it
 	method   string          // "" for an answer to a request of ours
+	params   json.RawMessage
 	result   json.RawMessage
 	err      json.RawMessage
 	token    json.RawMessage // params._meta.progressToken
@@ -144,6 +145,7 @@ func (s *scanner) messageField(key, raw []byte) {
 		if raw[0] != '{' {
 			s.broken(invalidParams("params must be an object"))
 		}
+		s.msg.params = raw
 	case "result":
 		s.msg.result = raw
 	case "error":

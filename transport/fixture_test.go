@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,7 +17,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childMark) != "" {
+		serveAsChild()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // fixtures returns an MCP server whose tools do one thing each.
 func fixtures(opts ...server.ServerOption) *server.MCPServer {
@@ -44,14 +51,15 @@ func echoTool(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, er
 	return mcp.NewToolResultText(r.GetString("text", "")), nil
 }
 
-// countTool reports "n" tokens, "every_ms" apart, and returns them joined.
+// countTool reports "n" tokens that begin with "text", "every_ms" apart, and returns
+// them joined.
 func countTool(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	call := server.ClientSessionFromContext(ctx).(*Call)
 	n := r.GetInt("n", 1)
 	pause := time.Duration(r.GetInt("every_ms", 0)) * time.Millisecond
 	var text strings.Builder
 	for i := range n {
-		token := fmt.Sprintf("%d€ ", i)
+		token := fmt.Sprintf("%s%d€ ", r.GetString("text", ""), i)
 		text.WriteString(token)
 		call.Report(float64(i+1), float64(n), "generating", token, func() string { return fmt.Sprintf("%d tokens\n", i+1) })
 		if pause > 0 {
@@ -176,17 +184,22 @@ func (r reply) text() string {
 	return r.Result.Content[0].Text
 }
 
+// decode reads one message.
+func decode(t interface{ Fatalf(string, ...any) }, b []byte) reply {
+	r := reply{raw: string(b)}
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatalf("server sent %.200q: %v", b, err)
+	}
+	return r
+}
+
 // next reads one message; ok is false at the end of the stream.
 func (p *peer) next() (r reply, ok bool) {
 	p.t.Helper()
 	if !p.lines.Scan() {
 		return r, false
 	}
-	r.raw = p.lines.Text()
-	if err := json.Unmarshal(p.lines.Bytes(), &r); err != nil {
-		p.t.Fatalf("server sent %.200q: %v", r.raw, err)
-	}
-	return r, true
+	return decode(p.t, p.lines.Bytes()), true
 }
 
 // must reads one message.

@@ -15,8 +15,8 @@ import (
 
 func TestBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := dial(t, fixtures(), Options{Busy: func(id string, limit int) *mcp.CallToolResult {
-			return mcp.NewToolResultError(fmt.Sprintf("busy %t %d", strings.Contains(id, "/"), limit))
+		p := dial(t, fixtures(), Options{Busy: func(id, message string) *mcp.CallToolResult {
+			return mcp.NewToolResultError(fmt.Sprintf("busy %t %.2s", strings.Contains(id, "/"), message))
 		}})
 		for i := range 64 {
 			p.send(call(fmt.Sprint(i), "", "block", `{}`))
@@ -30,8 +30,8 @@ func TestBusy(t *testing.T) {
 			t.Errorf("65th call of 2026-07-28 = %s, want a complete busy tool error", r.raw)
 		}
 		p.send(`{"jsonrpc":"2.0","id":66,"method":"tools/list"}`)
-		if r := p.must(); r.Error == nil || r.Error.Code != codeBusy {
-			t.Errorf("tools/list beyond 64 calls = %s, want error %d", r.raw, codeBusy)
+		if r := p.must(); r.Error == nil || r.Error.Code != codeRefused {
+			t.Errorf("tools/list beyond 64 calls = %s, want error %d", r.raw, codeRefused)
 		}
 		p.send(`{"jsonrpc":"2.0","id":67,"method":"ping"}`)
 		if r := p.must(); string(r.ID) != "67" || r.Error != nil {
@@ -51,7 +51,7 @@ func TestBusy(t *testing.T) {
 // that are answered at once beside them.
 func TestInlineRequestsDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := dial(t, fixtures(), Options{MaxCalls: 1})
+		p := dial(t, fixtures(), Options{MaxCallsPerCaller: 1, MaxStreamsPerCaller: 1})
 		p.send(call("1", "", "block", `{}`))
 		for i := range 3 {
 			p.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"p%d","method":"ping"}`, i))
@@ -60,8 +60,8 @@ func TestInlineRequestsDoNotCount(t *testing.T) {
 			}
 		}
 		p.send(call("2", "", "echo", `{}`))
-		if r := p.must(); string(r.ID) != "2" || r.text() != busyWords {
-			t.Errorf("second call after pings = %s, want %q", r.raw, busyWords)
+		if r := p.must(); string(r.ID) != "2" || !strings.HasPrefix(r.text(), "the server is busy: 1 calls") {
+			t.Errorf("second call after pings = %s, want it busy", r.raw)
 		}
 		p.send(cancelled("1"))
 		p.close()
@@ -72,13 +72,13 @@ func TestInlineRequestsDoNotCount(t *testing.T) {
 // call until it is being written.
 func TestUnreadAnswersCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := dial(t, fixtures(), Options{MaxCalls: 1})
+		p := dial(t, fixtures(), Options{MaxCallsPerCaller: 1, MaxStreamsPerCaller: 1})
 		for i := range 3 {
 			p.send(call(fmt.Sprint(i), "", "echo", `{"text":"x"}`))
 			synctest.Wait()
 		}
-		for i, want := range []string{"x", "x", busyWords} {
-			if r := p.must(); string(r.ID) != fmt.Sprint(i) || r.text() != want {
+		for i, want := range []string{"x", "x", "the server is busy: 1 calls"} {
+			if r := p.must(); string(r.ID) != fmt.Sprint(i) || !strings.HasPrefix(r.text(), want) {
 				t.Errorf("answer %d = %s, want %q", i, r.raw, want)
 			}
 		}
@@ -92,12 +92,12 @@ func TestUnreadAnswersCount(t *testing.T) {
 
 func TestStreamsCountApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := dial(t, fixtures(), Options{MaxCalls: 1})
+		p := dial(t, fixtures(), Options{MaxCallsPerCaller: 1, MaxStreamsPerCaller: 1})
 		p.send(listen("1", `{"toolsListChanged":true}`))
 		p.must()
 		p.send(listen("2", `{"toolsListChanged":true}`))
-		if r := p.must(); r.Error == nil || r.Error.Code != codeBusy {
-			t.Errorf("second stream of one = %s, want error %d", r.raw, codeBusy)
+		if r := p.must(); r.Error == nil || r.Error.Code != codeRefused {
+			t.Errorf("second stream of one = %s, want error %d", r.raw, codeRefused)
 		}
 		p.send(call("3", "", "echo", `{"text":"x"}`))
 		if r := p.must(); r.text() != "x" {
@@ -115,12 +115,12 @@ func TestStreamsCountApart(t *testing.T) {
 
 func TestMaxBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := dial(t, fixtures(), Options{MaxBytes: 300, Busy: func(_ string, limit int) *mcp.CallToolResult {
-			return mcp.NewToolResultError(fmt.Sprintf("busy %d", limit))
+		p := dial(t, fixtures(), Options{MaxBytes: 300, Busy: func(_, message string) *mcp.CallToolResult {
+			return mcp.NewToolResultError("busy: " + message)
 		}})
 		p.send(call("1", "", "block", `{"a":"`+strings.Repeat("x", 100)+`"}`))
 		p.send(call("2", "", "echo", `{"text":"`+strings.Repeat("x", 100)+`"}`))
-		if r := p.must(); r.text() != "busy 0" {
+		if r := p.must(); !strings.HasPrefix(r.text(), "busy: the calls in flight already carry as many bytes") {
 			t.Errorf("call beyond MaxBytes = %s, want the busy tool error", r.raw)
 		}
 		p.send(call("3", "", "echo", `{"text":"small"}`))

@@ -11,10 +11,13 @@ import (
 // Options tunes a transport. The zero value works: each field that is zero
 // takes its default.
 type Options struct {
-	// MaxCalls is how many requests of one connection may be in flight, an
-	// answer that the client has not taken counting as such; listen streams are
-	// counted apart, against the same number. Default 64.
-	MaxCalls int
+	// MaxCalls is how many requests may be in flight, an answer that waits to be
+	// written counting as such, and MaxCallsPerCaller how many of one caller, who
+	// on stdio is the only one. Defaults 2,048 and 64.
+	MaxCalls, MaxCallsPerCaller int
+	// MaxStreams and MaxStreamsPerCaller bound in the same way what stays open for
+	// news: listen streams, and the streams of GET. Defaults 8,192 and 1,024.
+	MaxStreams, MaxStreamsPerCaller int
 	// MaxMessage is the size of the largest message taken, in bytes. Default 16 MiB.
 	MaxMessage int
 	// MaxBytes bounds the messages of all requests being handled, in bytes.
@@ -26,28 +29,33 @@ type Options struct {
 	// Heartbeat is how long a call with a progress token may be silent before a
 	// notification is sent that repeats where it stands. Default 5 s.
 	Heartbeat time.Duration
+	// KeepAlive is how long a stream over HTTP may be silent before it carries a
+	// comment that keeps proxies from cutting it. Default 15 s.
+	KeepAlive time.Duration
 	// Drain is how long running calls may go on after the end of input or of the
 	// context before they are cancelled, and then how long they may take to
 	// notice. Default 3 s.
 	Drain time.Duration
-	// Busy words the result of a tools/call that is refused because limit calls
-	// are in flight, or, with limit 0, because MaxBytes are. It must not block nor return nil.
-	// Default: a plain tool error.
-	Busy func(requestID string, limit int) *mcp.CallToolResult
+	// Busy words the result of a tools/call that a limit refuses; message says
+	// which. It must not block nor return nil. Default: a plain tool error.
+	Busy func(requestID, message string) *mcp.CallToolResult
 	// Log takes what went wrong on the server's side. The zero Logger is silent.
 	Log zerolog.Logger
 }
 
 func (o Options) withDefaults() Options {
-	o.MaxCalls = cmp.Or(o.MaxCalls, 64)
+	o.MaxCalls = cmp.Or(o.MaxCalls, 2048)
+	o.MaxCallsPerCaller = cmp.Or(o.MaxCallsPerCaller, 64)
+	o.MaxStreams = cmp.Or(o.MaxStreams, 8192)
+	o.MaxStreamsPerCaller = cmp.Or(o.MaxStreamsPerCaller, 1024)
 	o.MaxMessage = cmp.Or(o.MaxMessage, 16<<20)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 256<<20)
 	o.ProgressInterval = cmp.Or(o.ProgressInterval, 100*time.Millisecond)
 	o.Heartbeat = cmp.Or(o.Heartbeat, 5*time.Second)
 	o.Drain = cmp.Or(o.Drain, 3*time.Second)
 	if o.Busy == nil {
-		o.Busy = func(string, int) *mcp.CallToolResult {
-			return mcp.NewToolResultError(busyWords)
+		o.Busy = func(_, message string) *mcp.CallToolResult {
+			return mcp.NewToolResultError("the server is busy: " + message)
 		}
 	}
 	return o

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,18 +12,22 @@ import (
 const maxWaiting = 1024
 
 // sink is where a connection's messages go, whole and in order. It is used by
-// one goroutine. A message comes in parts, so that large ones need no copy.
+// one goroutine.
 type sink interface {
-	write(parts ...[]byte) error
+	write(it item) error
 	flush() error
+	// ping writes something that no client takes for a message, after a silence
+	// of the connection. It is called only if Options.KeepAlive is set.
+	ping() error
 }
 
 // item is one message on its way out.
 type item struct {
-	call  *Call // whose it is; nil for the connection's own
-	parts [][]byte
-	last  bool // the call's answer
-	news  bool // a broadcast: one that waits already is not queued again
+	call  *Call    // whose it is; nil for the connection's own
+	parts [][]byte // the message, in parts so that large ones need no copy
+	last  bool     // the answer to a request
+	code  int      // of a JSON-RPC error; 0: none
+	news  bool     // a broadcast: one that waits already is not queued again
 }
 
 // outbox is the one ordered queue of what a connection sends. Messages are
@@ -34,6 +39,7 @@ type outbox struct {
 	failed func(error)   // called once, when the sink fails; all later output is dropped
 	wake   chan struct{} // of capacity 1
 	done   chan struct{} // closed when run returns
+	lost   atomic.Bool   // nobody reads any more: what is queued is dropped
 
 	mu      sync.Mutex // guards the fields below
 	queue   []item
@@ -136,28 +142,47 @@ func (b *outbox) close() {
 	b.signal()
 }
 
+// drop lets go of all output, now and later.
+func (b *outbox) drop() { b.lost.Store(true) }
+
 // run writes until close. It is the only user of the sink.
 func (b *outbox) run() {
 	defer close(b.done)
-	var failed bool
+	spoke, written := time.Now(), false
 	for {
 		it, wait, ok := b.next()
 		var err error
 		switch {
-		case failed && ok:
+		case b.lost.Load():
 		case ok:
+			written = true
 			err = b.emit(it)
-		case !failed:
+		case written:
+			spoke, written = time.Now(), false
 			err = b.sink.flush()
+		case b.o.KeepAlive > 0 && time.Since(spoke) >= b.o.KeepAlive:
+			spoke = time.Now()
+			err = b.sink.ping()
 		}
-		if err != nil {
-			failed = true
+		if err != nil && !b.lost.Swap(true) {
 			b.failed(err)
 		}
-		if !ok && !b.sleep(wait) {
+		if !ok && !b.sleep(b.silence(spoke, wait)) {
 			return
 		}
 	}
+}
+
+// silence returns when to wake if nothing happens before: when progress is due, or
+// a silence since spoke must end. Zero is never.
+func (b *outbox) silence(spoke, due time.Time) time.Time {
+	if b.o.KeepAlive <= 0 || b.lost.Load() {
+		return due
+	}
+	if quiet := spoke.Add(b.o.KeepAlive); due.IsZero() || quiet.Before(due) {
+		return quiet
+	}
+	return due
 }
 
 // emit writes it, unless its call was cancelled meanwhile.
@@ -165,7 +190,7 @@ func (b *outbox) emit(it item) error {
 	if it.call != nil && it.call.silent.Load() {
 		return nil
 	}
-	return b.sink.write(it.parts...)
+	return b.sink.write(it)
 }
 
 // sleep waits for something to do until the given time, for ever if that is
@@ -209,7 +234,7 @@ func (b *outbox) next() (it item, wait time.Time, ok bool) {
 	switch {
 	case told:
 		return item{call: c, parts: [][]byte{u.encode()}}, wait, true
-	case ok && it.last:
+	case ok && it.last && it.call != nil:
 		// Before the write, not after it: a client may send its next request as
 		// soon as it has this answer.
 		it.call.release()

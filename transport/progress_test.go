@@ -15,15 +15,6 @@ import (
 	"pgregory.net/rapid"
 )
 
-// decode reads one progress notification.
-func decode(t interface{ Fatalf(string, ...any) }, b []byte) reply {
-	var r reply
-	if err := json.Unmarshal(b, &r); err != nil {
-		t.Fatalf("encode() = %q: %v", b, err)
-	}
-	return r
-}
-
 func TestProgressValues(t *testing.T) {
 	type sent struct{ Progress, Total float64 }
 	tests := []struct {
@@ -214,13 +205,14 @@ func TestProgressMessage(t *testing.T) {
 // slowSink is a client that takes its time for each message.
 type slowSink struct{ got []string }
 
-func (s *slowSink) write(parts ...[]byte) error {
+func (s *slowSink) write(it item) error {
 	time.Sleep(10 * time.Millisecond)
-	s.got = append(s.got, string(bytes.Join(parts, nil)))
+	s.got = append(s.got, string(bytes.Join(it.parts, nil)))
 	return nil
 }
 
 func (*slowSink) flush() error { return nil }
+func (*slowSink) ping() error  { return nil }
 
 // TestProgressDoesNotHoldUpAnswers has more progress due than the client takes.
 func TestProgressDoesNotHoldUpAnswers(t *testing.T) {

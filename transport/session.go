@@ -91,13 +91,13 @@ func (c *Call) SubscribeToResourceErr(uri string) error {
 	if c.isListen() {
 		return nil
 	}
-	return c.conn.subscribe(uri)
+	return c.conn.session.subscribe(uri)
 }
 
 // UnsubscribeFromResource undoes SubscribeToResource.
 func (c *Call) UnsubscribeFromResource(uri string) {
 	if !c.isListen() {
-		c.conn.unsubscribe(uri)
+		c.conn.session.unsubscribe(uri)
 	}
 }
 
@@ -107,7 +107,7 @@ func (c *Call) SubscribedResources() []string {
 		filter, _ := c.SubscriptionFilter()
 		return slices.Clone(filter.ResourceSubscriptions)
 	}
-	return c.conn.subscriptions()
+	return c.conn.session.subscriptions()
 }
 
 // IsSubscribedToResource tells whether updates of the resource are sent.
@@ -121,7 +121,11 @@ func (c *Call) NotificationChannel() chan<- mcp.JSONRPCNotification {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.notes == nil {
-		c.notes = make(chan mcp.JSONRPCNotification, noteBuffer)
+		size := noteBuffer
+		if c.isListen() {
+			size = 1 // for the acknowledgement
+		}
+		c.notes = make(chan mcp.JSONRPCNotification, size)
 		if !c.ended {
 			notes := c.notes
 			c.pumping.Go(func() { c.pump(notes) })
@@ -130,13 +134,17 @@ func (c *Call) NotificationChannel() chan<- mcp.JSONRPCNotification {
 	return c.notes
 }
 
-// pump queues the call's notifications until it was handled.
+// pump queues the call's notifications until it was handled, of a listen stream until
+// it is acknowledged: what comes later is broadcast.
 func (c *Call) pump(notes <-chan mcp.JSONRPCNotification) {
 	for {
 		select {
 		case n := <-notes:
 			c.conn.out.room(c.ctx)
 			c.note(n)
+			if n.Method == mcp.MethodNotificationSubscriptionsAcknowledged {
+				return
+			}
 			continue
 		case <-c.handled:
 		}
@@ -192,15 +200,15 @@ func encodeNote(n mcp.JSONRPCNotification, stream json.RawMessage) []byte {
 	return b
 }
 
-// newsSession is the one session of a connection that mcp-go broadcasts to; the
-// connection passes on what its client subscribed to.
-type newsSession struct{ conn *conn }
+// newsSession is the one session that mcp-go broadcasts to; the connections pass
+// on what their clients subscribed to.
+type newsSession struct{ hub *hub }
 
 func (s newsSession) Initialize()       {}
 func (s newsSession) Initialized() bool { return true }
-func (s newsSession) SessionID() string { return s.conn.id }
+func (s newsSession) SessionID() string { return s.hub.id }
 func (s newsSession) NotificationChannel() chan<- mcp.JSONRPCNotification {
-	return s.conn.news
+	return s.hub.news
 }
 
 var _ server.ClientSession = newsSession{}

@@ -152,7 +152,7 @@ func TestBroadcastToTheNextStreamOfAnID(t *testing.T) {
 // and its answer.
 func TestNoBroadcastAfterTheAnswer(t *testing.T) {
 	o := Options{}.withDefaults()
-	c := &conn{inFlight: map[string]*Call{}, streams: map[*Call]bool{}, out: newOutbox(nil, &o, nil)}
+	c := &conn{session: &session{}, streams: map[*Call]bool{}, out: newOutbox(nil, &o, nil)}
 	call := &Call{conn: c, msg: message{method: string(mcp.MethodSubscriptionsListen)}}
 	call.filter.ToolsListChanged = true
 	c.streams[call] = false
@@ -171,7 +171,7 @@ func TestNoBroadcastAfterTheAnswer(t *testing.T) {
 }
 
 func TestSubscriptionLimit(t *testing.T) {
-	c := &conn{uris: map[string]struct{}{}}
+	c := &session{}
 	for i := range maxSubscriptions {
 		if err := c.subscribe(fmt.Sprint(i)); err != nil {
 			t.Fatalf("subscribe(%d) = %v, want nil", i, err)

@@ -15,6 +15,9 @@ import (
 
 const ioBuffer = 64 << 10
 
+// local is the one caller of stdio, and of HTTP without authentication.
+const local = "local"
+
 // ServeStdio serves one client that sends a message a line on in and reads a
 // message a line from out, as the stdio transport of MCP says, until the end of
 // input or of ctx; then it drains and returns nil. It returns an error when in
@@ -25,16 +28,20 @@ const ioBuffer = 64 << 10
 // mode: the goroutine that reads, or one that writes to a client that does not,
 // then stays behind, and so ServeStdio must be the last thing a process does.
 func ServeStdio(ctx context.Context, srv *server.MCPServer, in io.Reader, out io.Writer, o Options) error {
-	h := &hub{srv: srv, o: o.withDefaults()}
-	c, err := h.connect(ctx, &lineWriter{bufio.NewWriterSize(out, ioBuffer)})
+	o.KeepAlive = 0 // a line that is no message has no place here
+	h, err := newHub(srv, o)
 	if err != nil {
 		return err
 	}
+	defer h.close()
+	s := &session{deaf: make(chan struct{})}
+	c := h.connect(ctx, s, local, &lineWriter{bufio.NewWriterSize(out, ioBuffer)})
+	go c.out.run() // drain waits for it
 	ended := make(chan struct{})
 	var readErr error // set before ended is closed
 	go func() {
 		defer close(ended)
-		defer close(c.deaf)
+		defer close(s.deaf)
 		readErr = c.readLines(in)
 	}()
 	select {
@@ -76,13 +83,18 @@ func (c *conn) readLines(in io.Reader) error {
 		switch {
 		case errors.Is(err, errTooLong):
 			c.out.room(c.ctx)
-			c.out.put(item{parts: encodeError(nil, invalid("message is larger than %d bytes", c.hub.o.MaxMessage))})
+			c.out.put(refusal(nil, invalid("message is larger than %d bytes", c.hub.o.MaxMessage)))
 		case c.ctx.Err() != nil || errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return fmt.Errorf("read: %w", err)
 		case len(line) > 0:
-			c.receive(line)
+			if m, bad := parse(line); bad == nil {
+				c.take(m)
+			} else {
+				c.out.room(c.ctx)
+				c.out.put(refusal(m.id, bad))
+			}
 		}
 	}
 }
@@ -127,8 +139,8 @@ func (l *lineReader) next() ([]byte, error) {
 // lineWriter is a sink of a line a message.
 type lineWriter struct{ w *bufio.Writer }
 
-func (l *lineWriter) write(parts ...[]byte) error {
-	for _, part := range parts {
+func (l *lineWriter) write(it item) error {
+	for _, part := range it.parts {
 		if _, err := l.w.Write(part); err != nil {
 			return err
 		}
@@ -137,3 +149,4 @@ func (l *lineWriter) write(parts ...[]byte) error {
 }
 
 func (l *lineWriter) flush() error { return l.w.Flush() }
+func (l *lineWriter) ping() error  { return nil }

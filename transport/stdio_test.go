@@ -269,7 +269,7 @@ func TestNoWaitForWhatNeedsNoAnswer(t *testing.T) {
 func TestManyCallsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 300
-		p := dial(t, fixtures(), Options{MaxCalls: calls})
+		p := dial(t, fixtures(), Options{MaxCallsPerCaller: calls})
 		go func() {
 			defer p.in.Close()
 			for i := range calls {
