@@ -13,7 +13,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/policy"
 	"ollama-mcp/schema"
+	"ollama-mcp/transport/auth"
 )
 
 // Progress is how far a call has come. Message may be called later, again, and from
@@ -29,8 +31,14 @@ type Progress struct {
 // Report takes a call's progress. It never blocks and never fails.
 type Report func(Progress)
 
+// call is one call, as a tool's function sees it.
+type call struct {
+	report Report
+	pass   *policy.Pass // what the caller may use
+}
+
 // callFunc is a tool's typed function behind JSON.
-type callFunc func(ctx context.Context, args json.RawMessage, report Report) outcome
+type callFunc func(ctx context.Context, args json.RawMessage, c *call) outcome
 
 // outcome is what came of a call: an output, an error, or both when part of an answer
 // had come before the error.
@@ -59,7 +67,7 @@ func (f *failure) problem() *Problem { return f.Error }
 func define[In, Out any, P interface {
 	*Out
 	output
-}](t Tool, run func(context.Context, In, Report) (Out, error)) Tool {
+}](t Tool, run func(context.Context, In, *call) (Out, error)) Tool {
 	var inErr, outErr error
 	t.Input, inErr = schema.Input[In]()
 	t.Output, outErr = schema.Output[Out]()
@@ -67,12 +75,12 @@ func define[In, Out any, P interface {
 		return t
 	}
 	in := t.Input
-	t.call = func(ctx context.Context, args json.RawMessage, report Report) outcome {
+	t.call = func(ctx context.Context, args json.RawMessage, c *call) outcome {
 		var input In
 		if err := in.Decode(args, &input); err != nil {
 			return outcome{&empty{}, err}
 		}
-		out, err := run(ctx, input, report)
+		out, err := run(ctx, input, c)
 		if err != nil && reflect.ValueOf(out).IsZero() {
 			return outcome{&empty{}, err} // no field may look like an answer
 		}
@@ -88,10 +96,10 @@ func (t *Tool) Call(ctx context.Context, args json.RawMessage, requestID string,
 	o := t.run(ollama.WithRequestID(ctx, requestID), args, report)
 	var p *Problem
 	if o.err != nil {
-		p = problem(o.err, requestID)
+		p = problem(o.err, requestID, func(n ollama.Name) bool { return t.policy.Allow(ctx, t.Name, n) == nil })
 		o.output.fail(p)
 	}
-	t.logCall(o.err, p, requestID, time.Since(start))
+	t.logCall(ctx, o.err, p, requestID, time.Since(start))
 	result := &mcp.CallToolResult{StructuredContent: o.output, IsError: p != nil}
 	if p != nil {
 		result.Content = append(result.Content, mcp.NewTextContent(p.sentence()))
@@ -104,7 +112,7 @@ func (t *Tool) Call(ctx context.Context, args json.RawMessage, requestID string,
 	return result
 }
 
-// run is the call with a panic turned into an error.
+// run is the call, once the policy has let it in, with a panic turned into an error.
 func (t *Tool) run(ctx context.Context, args json.RawMessage, report Report) (o outcome) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -112,7 +120,12 @@ func (t *Tool) run(ctx context.Context, args json.RawMessage, report Report) (o 
 			o = outcome{&empty{}, errPanic}
 		}
 	}()
-	return t.call(ctx, args, report)
+	pass, err := t.policy.Enter(ctx, t.Name)
+	if err != nil {
+		return outcome{&empty{}, err}
+	}
+	defer pass.Leave()
+	return t.call(ctx, args, &call{report, pass})
 }
 
 // empty is the output of a call that came to none.
@@ -120,7 +133,7 @@ type empty struct{ failure }
 
 func (*empty) words() []string { return nil }
 
-func (t *Tool) logCall(err error, p *Problem, requestID string, took time.Duration) {
+func (t *Tool) logCall(ctx context.Context, err error, p *Problem, requestID string, took time.Duration) {
 	e := t.log.Info()
 	if p != nil {
 		level := zerolog.WarnLevel
@@ -134,6 +147,9 @@ func (t *Tool) logCall(err error, p *Problem, requestID string, took time.Durati
 		if p.Kind != InvalidArguments { // whose error quotes what the caller sent
 			e = e.AnErr("cause", err)
 		}
+	}
+	if caller := auth.FromContext(ctx).Name; caller != auth.Local {
+		e = e.Str("caller", caller)
 	}
 	e.Str("tool", t.Name).Str("request", requestID).Dur("ms", took).Msg("call")
 }

@@ -12,21 +12,6 @@ import (
 	"ollama-mcp/ollama/fleet"
 )
 
-// chooseFunc settles which model a call uses; see [fleet.Fleet.Choose].
-type chooseFunc func(ctx context.Context, named ollama.Name, capability string) (ollama.Name, error)
-
-// model settles it from the caller's argument, which may be empty.
-func (choose chooseFunc) model(ctx context.Context, argument, capability string) (ollama.Name, error) {
-	if argument == "" {
-		return choose(ctx, "", capability)
-	}
-	named, err := modelArgument(argument)
-	if err != nil {
-		return "", err
-	}
-	return choose(ctx, named, capability)
-}
-
 // asking is one question to a model: how to ask it, and how to ask again when the answer
 // did not fit its schema.
 type asking struct {

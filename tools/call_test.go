@@ -365,7 +365,7 @@ func TestLoadOfRemoteModelLoadsNothing(t *testing.T) {
 }
 
 func TestPanicIsOneFailedCall(t *testing.T) {
-	tool := define(Tool{Name: "panics", Effect: Reads}, func(context.Context, unloadInput, Report) (unloadOutput, error) { panic("secret") })
+	tool := define(Tool{Name: "panics", Effect: Reads}, func(context.Context, unloadInput, *call) (unloadOutput, error) { panic("secret") })
 	r := tool.Call(t.Context(), json.RawMessage(`{"model":"m"}`), "r7", nil)
 	p := ProblemOf(r)
 	if p == nil || p.Kind != kindInternal || !strings.Contains(p.Message, "r7") || strings.Contains(p.sentence(), "secret") {

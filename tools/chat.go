@@ -38,8 +38,9 @@ func chat(choose chooseFunc, run func(context.Context, *ollama.ChatRequest, flee
 		Description: "Get the next message of a conversation from a model on the user's own Ollama. Use it for several turns, " +
 			"a system message, images, or when the local model may ask for tools. Nothing is remembered between calls: send " +
 			"all messages each time. For one prompt use generate. Models named cloud run on ollama.com.",
-		Effect: Reads,
-	}, func(ctx context.Context, in chatInput, report Report) (chatOutput, error) {
+		Effect:    Reads,
+		UsesModel: true,
+	}, func(ctx context.Context, in chatInput, c *call) (chatOutput, error) {
 		if err := in.check(); err != nil {
 			return chatOutput{}, err
 		}
@@ -47,7 +48,10 @@ func chat(choose chooseFunc, run func(context.Context, *ollama.ChatRequest, flee
 		if err != nil {
 			return chatOutput{}, err
 		}
-		model, err := choose.model(ctx, in.Model, fleet.Completion)
+		model, limits, err := c.model(ctx, choose, in.Model, fleet.Completion)
+		if err == nil {
+			err = in.within(limits)
+		}
 		if err != nil {
 			return chatOutput{}, err
 		}
@@ -66,7 +70,7 @@ func chat(choose chooseFunc, run func(context.Context, *ollama.ChatRequest, flee
 				r.Messages = append(messages[:len(messages):len(messages)],
 					ollama.Message{Role: "assistant", Content: answer}, ollama.Message{Role: "user", Content: complaint})
 			},
-		}, report)
+		}, c.report)
 		return reply(out, calls), err
 	})
 }

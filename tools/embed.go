@@ -20,14 +20,14 @@ type embedInput struct {
 }
 
 type embedOutput struct {
-	Note       string            `json:"note"`
-	Model      ollama.Name       `json:"model"`
-	Host       string            `json:"host"`
-	Count      int               `json:"count"`
-	Dimensions int               `json:"dimensions"`
-	Embeddings []json.RawMessage `json:"embeddings" jsonschema_description:"in the order of input"`
-	Usage      *embedUsage       `json:"usage,omitempty"`
-	Timing     *embedTiming      `json:"timing,omitempty"`
+	Note       string          `json:"note"`
+	Model      ollama.Name     `json:"model"`
+	Host       string          `json:"host"`
+	Count      int             `json:"count"`
+	Dimensions int             `json:"dimensions"`
+	Embeddings json.RawMessage `json:"embeddings" jsonschema:"type=array" jsonschema_description:"in the order of input"`
+	Usage      *embedUsage     `json:"usage,omitempty"`
+	Timing     *embedTiming    `json:"timing,omitempty"`
 	failure
 }
 
@@ -53,12 +53,16 @@ func embed(choose chooseFunc, run func(context.Context, *ollama.EmbedRequest, fl
 		Title: "Embed texts with a local model",
 		Description: "Turn texts into vectors with an embedding model on the user's own Ollama, for a program that searches, " +
 			"clusters or compares. The vectors stand in structuredContent.embeddings; do not read them as text.",
-		Effect: Reads,
-	}, func(ctx context.Context, in embedInput, report Report) (embedOutput, error) {
+		Effect:    Reads,
+		UsesModel: true,
+	}, func(ctx context.Context, in embedInput, c *call) (embedOutput, error) {
 		if err := in.check(); err != nil {
 			return embedOutput{}, err
 		}
-		model, err := choose.model(ctx, in.Model, fleet.Embedding)
+		model, limits, err := c.model(ctx, choose, in.Model, fleet.Embedding)
+		if err == nil {
+			in.KeepAlive, err = keepAliveWithin(in.KeepAlive, limits)
+		}
 		if err != nil {
 			return embedOutput{}, err
 		}
@@ -67,7 +71,7 @@ func embed(choose chooseFunc, run func(context.Context, *ollama.EmbedRequest, fl
 			Model: model, Input: in.Input, Truncate: &in.Truncate, Dimensions: in.Dimensions, KeepAlive: in.KeepAlive,
 		}, fleet.Watch{
 			Placed: func(p fleet.Place) { place = p },
-			Phase:  func(p fleet.Phase) { report(Progress{Phase: string(p), Message: waiting(p, model)}) },
+			Phase:  func(p fleet.Phase) { c.report(Progress{Phase: string(p), Message: waiting(p, model)}) },
 		})
 		if err != nil {
 			return embedOutput{}, err

@@ -28,8 +28,9 @@ func generate(choose chooseFunc, run func(context.Context, *ollama.GenerateReque
 		Description: "Answer one prompt with a model on the user's own Ollama. Use it to hand off drafting, summarising, " +
 			"extraction (with schema), code completion (with suffix) or private text. Not for a conversation or tool use: chat. " +
 			"Models named cloud run on ollama.com.",
-		Effect: Reads,
-	}, func(ctx context.Context, in generateInput, report Report) (generateOutput, error) {
+		Effect:    Reads,
+		UsesModel: true,
+	}, func(ctx context.Context, in generateInput, c *call) (generateOutput, error) {
 		if err := in.check(); err != nil {
 			return generateOutput{}, err
 		}
@@ -37,7 +38,10 @@ func generate(choose chooseFunc, run func(context.Context, *ollama.GenerateReque
 		if err != nil {
 			return generateOutput{}, err
 		}
-		model, err := choose.model(ctx, in.Model, fleet.Completion)
+		model, limits, err := c.model(ctx, choose, in.Model, fleet.Completion)
+		if err == nil {
+			err = in.within(limits)
+		}
 		if err != nil {
 			return generateOutput{}, err
 		}
@@ -56,7 +60,7 @@ func generate(choose chooseFunc, run func(context.Context, *ollama.GenerateReque
 			again: func(answer, complaint string) {
 				r.Prompt = in.Prompt + "\n\nYour answer was:\n" + answer + "\n\n" + complaint
 			},
-		}, report)
+		}, c.report)
 		return out, err
 	})
 }

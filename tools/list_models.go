@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func listModels(models func(context.Context) ([]fleet.Model, error)) Tool {
 		Description: "List the models installed on the user's own Ollama: size, context length, capabilities, and which are " +
 			"loaded. Use it to choose a model or check that one exists.",
 		Effect: Reads,
-	}, func(ctx context.Context, in listModelsInput, _ Report) (listModelsOutput, error) {
+	}, func(ctx context.Context, in listModelsInput, c *call) (listModelsOutput, error) {
 		filter := strings.ToLower(in.Filter)
 		if _, err := path.Match(filter, ""); err != nil {
 			return listModelsOutput{}, &argumentError{fmt.Sprintf("filter %q is not a glob", in.Filter), "Use * and ? as in llama*"}
@@ -82,6 +83,7 @@ func listModels(models func(context.Context) ([]fleet.Model, error)) Tool {
 		if err != nil {
 			return listModelsOutput{}, err
 		}
+		all = slices.DeleteFunc(all, func(m fleet.Model) bool { return !c.pass.May(m.Canonical) })
 		o := listModelsOutput{Models: []listedModel{}}
 		loaded := 0
 		for _, m := range all {
@@ -94,6 +96,9 @@ func listModels(models func(context.Context) ([]fleet.Model, error)) Tool {
 			}
 		}
 		o.Note = listNote(len(all), len(o.Models), loaded)
+		if len(all) == 0 && c.pass != nil {
+			o.Note = "None of the installed models is one that you may use."
+		}
 		return o, nil
 	})
 }

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/policy"
 )
 
 type loadInput struct {
@@ -36,11 +38,12 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 		Title: "Load a local model",
 		Description: "Put a model into the memory of the user's own Ollama, so that later calls start at once. A load that takes " +
 			"long goes on by itself: state loading means call again. Not needed before generate, chat or embed.",
-		Effect: Writes,
-	}, func(ctx context.Context, in loadInput, report Report) (loadOutput, error) {
-		model, err := modelArgument(in.Model)
+		Effect:    Writes,
+		UsesModel: true,
+	}, func(ctx context.Context, in loadInput, c *call) (loadOutput, error) {
+		model, limits, err := c.named(ctx, in.Model)
 		if err == nil {
-			err = in.checkKeepAlive()
+			err = in.check(limits)
 		}
 		if err != nil {
 			return loadOutput{}, err
@@ -50,7 +53,7 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 			request.Options = &ollama.Options{NumCtx: in.NumCtx}
 		}
 		l, err := run(ctx, request, fleet.Watch{
-			Phase: func(p fleet.Phase) { report(Progress{Phase: string(p), Message: waiting(p, model)}) },
+			Phase: func(p fleet.Phase) { c.report(Progress{Phase: string(p), Message: waiting(p, model)}) },
 		})
 		var loading *fleet.LoadingError
 		switch {
@@ -74,12 +77,16 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 	})
 }
 
-// checkKeepAlive refuses 0 too: with it Ollama takes a load for an unload.
-func (in *loadInput) checkKeepAlive() error {
+// check refuses a keep_alive of 0 too: with it Ollama takes a load for an unload.
+func (in *loadInput) check(l policy.Limits) (err error) {
 	if d, err := time.ParseDuration(in.KeepAlive); err == nil && d == 0 {
 		return &argumentError{fmt.Sprintf("keep_alive %q unloads a model at once", in.KeepAlive), "Leave keep_alive out, or use unload"}
 	}
-	return checkKeepAlive(in.KeepAlive)
+	if err := cmp.Or(checkKeepAlive(in.KeepAlive), numCtxWithin("num_ctx", in.NumCtx, l)); err != nil {
+		return err
+	}
+	in.KeepAlive, err = keepAliveWithin(in.KeepAlive, l)
+	return err
 }
 
 // modelArgument reads a model name that must be given.

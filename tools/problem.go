@@ -12,6 +12,7 @@ import (
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/policy"
 	"ollama-mcp/schema"
 )
 
@@ -39,6 +40,8 @@ func sentence(s string) string {
 // Kinds of problems beside those of [ollama.Kind].
 const (
 	InvalidArguments = "invalid_arguments"
+	kindForbidden    = "forbidden"
+	kindRateLimited  = "rate_limited"
 	kindNoModel      = "no_model"
 	kindCloud        = "cloud_refused"
 	kindLoading      = "loading"
@@ -64,9 +67,12 @@ type argumentError struct{ message, hint string }
 func (e *argumentError) Error() string { return e.message }
 
 // problem words an error for a model. This is the one table from errors to words; what
-// is not in it is an internal error, whose cause only the log has.
-func problem(err error, requestID string) *Problem {
+// is not in it is an internal error, whose cause only the log has. Models that sees refuses
+// are not named.
+func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem {
 	var (
+		denied    *policy.Denied
+		limit     *policy.LimitError
 		arguments *schema.Error
 		argument  *argumentError
 		choice    *fleet.ChoiceError
@@ -77,6 +83,10 @@ func problem(err error, requestID string) *Problem {
 		host      *ollama.Error
 	)
 	switch {
+	case errors.As(err, &denied):
+		return deniedProblem(denied)
+	case errors.As(err, &limit):
+		return limitProblem(limit)
 	case errors.As(err, &arguments):
 		return &Problem{Kind: InvalidArguments, Message: arguments.Error(), Hint: "Call again with these arguments corrected"}
 	case errors.As(err, &argument):
@@ -95,7 +105,7 @@ func problem(err error, requestID string) *Problem {
 			Hint: "Leave that text out, change it, or use another embedding model"}
 	case errors.As(err, &host):
 		errors.As(err, &at)
-		return hostProblem(host, at)
+		return hostProblem(host, at, sees)
 	case errors.Is(err, context.Canceled):
 		return &Problem{Kind: kindCanceled, Message: "the call was cancelled", Retryable: true}
 	case errors.Is(err, context.DeadlineExceeded):
@@ -105,9 +115,33 @@ func problem(err error, requestID string) *Problem {
 		Hint: "The server's log has the cause under this request id"}
 }
 
+func deniedProblem(e *policy.Denied) *Problem {
+	p := &Problem{Kind: kindForbidden, Message: e.What(),
+		Hint: fmt.Sprintf("Ask the operator, to whom `%s` shows why", e.Command())}
+	if e.Model != "" {
+		p.Hint = "Use a model that list_models shows. " + p.Hint
+	}
+	return p
+}
+
+func limitProblem(e *policy.LimitError) *Problem {
+	if e.Parallel {
+		return &Problem{Kind: kindBusy, Retryable: true,
+			Message: fmt.Sprintf("%s already has %s of this sort in flight, which is the operator's limit", e.Caller, count(e.Limit, "call")),
+			Hint:    "Wait for one of them to end, then call again"}
+	}
+	wait := max(time.Second, e.Wait.Truncate(time.Second)+time.Second) // never too early
+	return &Problem{Kind: kindRateLimited, Retryable: true,
+		Message: fmt.Sprintf("%s has made the %s a minute that the operator allows", e.Caller, count(e.Limit, "call")),
+		Hint:    "Call again " + after(wait)}
+}
+
 func choiceProblem(e *fleet.ChoiceError) *Problem {
 	p := &Problem{Kind: kindNoModel}
 	switch {
+	case e.Installed == 0 && e.Restricted:
+		p.Message = "none of the installed models is one that you may use here"
+		p.Hint = "Ask the operator which models you may use"
 	case e.Installed == 0:
 		p.Message = "no models are installed on this Ollama"
 		p.Hint = "Ask the user to run `ollama pull llama3.2`, or another model that fits the machine"
@@ -116,6 +150,9 @@ func choiceProblem(e *fleet.ChoiceError) *Problem {
 		}
 	case len(e.Candidates) == 0:
 		p.Message = fmt.Sprintf("none of the %d installed models has the capability %s", e.Installed, e.Capability)
+		if e.Restricted {
+			p.Message = fmt.Sprintf("none of the installed models that you may use has the capability %s", e.Capability)
+		}
 		p.Hint = "list_models shows what each can do; the user can install another with `ollama pull`"
 	default:
 		p.Message = "no model was named and several are installed"
@@ -125,7 +162,7 @@ func choiceProblem(e *fleet.ChoiceError) *Problem {
 }
 
 // hostProblem words the failure of a host; at may be nil.
-func hostProblem(e *ollama.Error, at *fleet.Error) *Problem {
+func hostProblem(e *ollama.Error, at *fleet.Error, sees func(ollama.Name) bool) *Problem {
 	at = cmp.Or(at, &fleet.Error{})
 	p := &Problem{Kind: string(e.Kind), Host: e.Host}
 	said := cmp.Or(e.Message, causeOf(e))
@@ -141,7 +178,7 @@ func hostProblem(e *ollama.Error, at *fleet.Error) *Problem {
 		p.Message = fmt.Sprintf("Ollama at %s refused access (HTTP %d): %s", at.Address, e.Status, said)
 		p.Hint = "Ask the user to check OLLAMA_API_KEY, Ollama's OLLAMA_ORIGINS, or, for a cloud model, to run `ollama signin`"
 	case ollama.MissingModel:
-		p.Message, p.Hint = missingModel(at)
+		p.Message, p.Hint = missingModel(at, sees)
 	case ollama.Unsupported:
 		p.Message = fmt.Sprintf("%s cannot do this: %s", at.Model, said)
 		p.Hint = "list_models shows the capabilities of each model"
@@ -188,19 +225,21 @@ func after(d time.Duration) string {
 	return fmt.Sprintf("in %s", d.Round(time.Second))
 }
 
-// missingModel names what is installed, and the nearest of it.
-func missingModel(at *fleet.Error) (message, hint string) {
+// missingModel names what is installed and seen, and the nearest of it.
+func missingModel(at *fleet.Error, sees func(ollama.Name) bool) (message, hint string) {
 	message = fmt.Sprintf("the model %s is not installed at %s", at.Model, at.Address)
 	if at.Installed != nil && len(at.Installed) == 0 {
 		message += ", where no models are installed at all"
 	}
 	hint = fmt.Sprintf("Ask the user to run `ollama pull %s`", short(at.Model))
-	if len(at.Installed) == 0 {
-		return message, hint
+	var names []string
+	for _, n := range at.Installed {
+		if sees(n) {
+			names = append(names, short(n))
+		}
 	}
-	names := make([]string, len(at.Installed))
-	for i, n := range at.Installed {
-		names[i] = short(n)
+	if len(names) == 0 {
+		return message, hint
 	}
 	if near := schema.Nearest(short(at.Model), names); near != "" {
 		message += fmt.Sprintf("; did you mean %s?", near)
@@ -229,16 +268,10 @@ func list[S ~string](names []S) string {
 	return b.String()
 }
 
-// Busy is the answer to a call above a transport's limit: of calls in flight, or, with
-// limit 0, of bytes in flight.
-func Busy(requestID string, limit int) *mcp.CallToolResult {
-	p := &Problem{Kind: kindBusy, Retryable: true,
-		Message: fmt.Sprintf("%d calls are already in flight on this connection, which is the limit", limit),
-		Hint:    "Wait for one of them to end, then call again; the operator can raise --max-calls"}
-	if limit == 0 {
-		p.Message = "the calls in flight already carry as many bytes as the server holds at once"
-		p.Hint = "Wait for one of them to end, then call again"
-	}
+// Busy is the answer to a call above a limit of the transport, which message names.
+func Busy(_, message string) *mcp.CallToolResult {
+	p := &Problem{Kind: kindBusy, Retryable: true, Message: message,
+		Hint: "Wait for one of the calls in flight to end, then call again"}
 	out := &empty{}
 	out.fail(p)
 	return &mcp.CallToolResult{

@@ -6,24 +6,28 @@
 package tools
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
 	"github.com/rs/zerolog"
 
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/policy"
 	"ollama-mcp/schema"
 )
 
 // Options are what all tools share. The zero value works.
 type Options struct {
-	Log zerolog.Logger // one line per call, with lengths and never prompts or answers
+	Log    zerolog.Logger // one line per call, with lengths and never prompts or answers
+	Policy *policy.Policy // who may call what; nil allows everything
 }
 
-// All returns every tool, in the order in which clients see them.
+// All returns every tool. Clients see them in the order of the alphabet.
 func All(f *fleet.Fleet, o Options) ([]Tool, error) {
 	return collect(o,
 		generate(f.Choose, f.Generate),
@@ -33,6 +37,27 @@ func All(f *fleet.Fleet, o Options) ([]Tool, error) {
 		load(f.Load),
 		unload(f.Unload),
 	)
+}
+
+// ForPolicy is what a policy must know of the tools to be checked against them.
+func ForPolicy() []policy.Tool {
+	set, _ := All(nil, Options{}) // nothing is called; the error comes again where they are used
+	var all []policy.Tool
+	for _, t := range set {
+		all = append(all, policy.Tool{Name: t.Name, UsesModel: t.UsesModel})
+	}
+	return all
+}
+
+// Visible takes from tools/list what the caller may not use. It is for
+// [server.WithToolFilter].
+func Visible(p *policy.Policy) server.ToolFilterFunc {
+	return func(ctx context.Context, tools []mcp.Tool) []mcp.Tool {
+		if len(tools) == 1 {
+			return tools // mcp-go asks before each call too, about its tool: the call itself answers, in words
+		}
+		return slices.DeleteFunc(slices.Clone(tools), func(t mcp.Tool) bool { return p.Allow(ctx, t.Name) != nil })
+	}
 }
 
 // Effect is what a tool does to the world. All four MCP hints follow from it.
@@ -52,12 +77,14 @@ type Tool struct {
 	Title       string
 	Description string
 	Effect      Effect
+	UsesModel   bool // runs, loads or unloads one
 	Input       *schema.Schema
 	Output      json.RawMessage // JSON Schema of structuredContent
 
-	call callFunc
-	log  zerolog.Logger
-	err  error // why the tool's schemas could not be made
+	call   callFunc
+	log    zerolog.Logger
+	policy *policy.Policy
+	err    error // why the tool's schemas could not be made
 }
 
 // collect finishes the tools and refuses a set in which one is unfinished.
@@ -65,7 +92,7 @@ func collect(o Options, tools ...Tool) ([]Tool, error) {
 	var errs []error
 	for i := range tools {
 		t := &tools[i]
-		t.log = o.Log
+		t.log, t.policy = o.Log, o.Policy
 		if t.Effect == 0 {
 			t.err = errors.Join(t.err, errors.New("no effect stated"))
 		}

@@ -28,9 +28,10 @@ func unload(run func(context.Context, ollama.Name) (fleet.UnloadState, error)) T
 		Title: "Unload a local model",
 		Description: "Free the memory that a model takes on the user's own Ollama. The model stays installed. " +
 			"State pending means that calls still run on it; it goes when they end.",
-		Effect: Writes,
-	}, func(ctx context.Context, in unloadInput, _ Report) (unloadOutput, error) {
-		model, err := modelArgument(in.Model)
+		Effect:    Writes,
+		UsesModel: true,
+	}, func(ctx context.Context, in unloadInput, c *call) (unloadOutput, error) {
+		model, _, err := c.named(ctx, in.Model)
 		if err != nil {
 			return unloadOutput{}, err
 		}

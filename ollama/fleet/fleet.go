@@ -42,7 +42,10 @@ type Fleet struct {
 
 	life context.Context // ends with Close; loads live in it, not in the call that asked
 	stop context.CancelFunc
-	wg   sync.WaitGroup // running loads and recoveries
+	wg   sync.WaitGroup // running loads, recoveries and inquiries
+
+	ps     *shared[[]ollama.Running]
+	models *shared[[]Model]
 
 	mu      sync.Mutex // guards what follows, and the attempts in traffic
 	loads   map[loadKey]*load
@@ -65,6 +68,8 @@ func New(h Host, o Options) *Fleet {
 		loaded: map[string]loadOptions{}, traffic: map[ollama.Name]*traffic{},
 	}
 	f.life, f.stop = context.WithCancel(context.Background())
+	f.ps = newShared(f.life, &f.wg, h.Client.PS)
+	f.models = newShared(f.life, &f.wg, f.list)
 	return f
 }
 

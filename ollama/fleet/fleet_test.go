@@ -233,6 +233,7 @@ func TestChoose(t *testing.T) {
 		options    Options
 		named      ollama.Name
 		capability string
+		hidden     ollama.Name // that the caller may not use
 		want       ollama.Name
 		candidates int // of the ChoiceError, when want is empty
 	}{
@@ -246,17 +247,27 @@ func TestChoose(t *testing.T) {
 		{name: "none able", models: []ollamatest.FakeModel{chat}, capability: Embedding},
 		{name: "none", models: []ollamatest.FakeModel{}, capability: Completion},
 		{name: "cloud refused", models: []ollamatest.FakeModel{chat, cloud}, options: Options{NoCloud: true}, capability: Completion, want: "chat:latest"},
+		{name: "one of two usable", models: []ollamatest.FakeModel{chat, loaded}, hidden: "other:latest", capability: Completion, want: "chat:latest"},
+		{name: "default not usable", models: []ollamatest.FakeModel{chat, other}, options: Options{DefaultModel: "other:latest"}, hidden: "other:latest", capability: Completion, want: "chat:latest"},
+		{name: "missing default not usable", models: []ollamatest.FakeModel{chat}, options: Options{DefaultModel: "gone:latest"}, hidden: "gone:latest", capability: Completion, want: "chat:latest"},
+		{name: "none usable", models: []ollamatest.FakeModel{chat}, hidden: "chat:latest", capability: Completion},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				f, _ := start(t, ollamatest.Script{Models: tt.models}, tt.options)
-				got, err := f.Choose(t.Context(), tt.named, tt.capability)
+				var may func(ollama.Name) bool
+				installed := len(tt.models)
+				if tt.hidden != "" {
+					may = func(n ollama.Name) bool { return n != tt.hidden }
+					installed--
+				}
+				got, err := f.Choose(t.Context(), tt.named, tt.capability, may)
 				var choice *ChoiceError
 				switch {
 				case tt.want != "" && (err != nil || got != tt.want):
 					t.Errorf("Choose(%q, %s) = %q, %v; want %q", tt.named, tt.capability, got, err, tt.want)
-				case tt.want == "" && (!errors.As(err, &choice) || len(choice.Candidates) != tt.candidates || choice.Installed != len(tt.models)):
+				case tt.want == "" && (!errors.As(err, &choice) || len(choice.Candidates) != tt.candidates || choice.Installed != installed || choice.Restricted != (may != nil)):
 					t.Errorf("Choose(%q, %s) = %q, %v; want a ChoiceError with %d candidates", tt.named, tt.capability, got, err, tt.candidates)
 				}
 			})

@@ -10,7 +10,7 @@ import (
 
 // running returns how a model is loaded, or nil.
 func (f *Fleet) running(ctx context.Context, model ollama.Name) (*ollama.Running, error) {
-	all, err := f.host.Client.PS(ctx)
+	all, err := f.ps.get(ctx)
 	if err != nil {
 		return nil, f.fail(ctx, model, err)
 	}

@@ -49,14 +49,18 @@ func isEmbedding(capabilities []string) bool {
 
 // Models lists the installed models by name, with their capabilities and what is loaded.
 // On hosts that list no capabilities they come from show, in parallel, kept by digest.
+// The slice is the caller's; what its elements refer to must not be changed.
 func (f *Fleet) Models(ctx context.Context) ([]Model, error) {
-	var running []ollama.Running
-	var psErr error
-	var wg sync.WaitGroup
-	wg.Go(func() { running, psErr = f.host.Client.PS(ctx) })
+	models, err := f.models.get(ctx)
+	return slices.Clone(models), err
+}
+
+func (f *Fleet) list(ctx context.Context) ([]Model, error) {
+	ps := f.ps.join(ctx)
 	tags, err := f.host.Client.Tags(ctx)
-	wg.Wait()
-	if err = cmp.Or(err, psErr); err != nil {
+	<-ps.done
+	running := ps.answer
+	if err = cmp.Or(err, ps.err); err != nil {
 		return nil, f.fail(ctx, "", err)
 	}
 	loaded := make(map[string]*ollama.Running, len(running)) // by digest: copies of a model run together
@@ -148,7 +152,8 @@ func (f *Fleet) allowed(model ollama.Name, remoteHost string) error {
 type ChoiceError struct {
 	Capability string        // what the model had to be able to do
 	Candidates []ollama.Name // the installed models that can; empty when there is none
-	Installed  int           // how many models are installed at all
+	Installed  int           // how many models are installed at all, of those that the caller may use
+	Restricted bool          // there may be others, which the caller may not use
 }
 
 func (e *ChoiceError) Error() string {
@@ -157,8 +162,9 @@ func (e *ChoiceError) Error() string {
 
 // Choose returns the model for a call: the one named; else the operator's default, if it
 // is able; else the only installed one that has the capability; else the only loaded one
-// that has it; else a [*ChoiceError] that lists them.
-func (f *Fleet) Choose(ctx context.Context, named ollama.Name, capability string) (ollama.Name, error) {
+// that has it; else a [*ChoiceError] that lists them. When none is named, those that may
+// refuses are as if they were not there; a nil may refuses none.
+func (f *Fleet) Choose(ctx context.Context, named ollama.Name, capability string, may func(ollama.Name) bool) (ollama.Name, error) {
 	if named != "" {
 		return named, f.allowed(named, "")
 	}
@@ -166,7 +172,9 @@ func (f *Fleet) Choose(ctx context.Context, named ollama.Name, capability string
 	if err != nil {
 		return "", err
 	}
-	if d := f.opts.DefaultModel; d != "" {
+	usable := func(n ollama.Name) bool { return may == nil || may(n) }
+	models = slices.DeleteFunc(models, func(m Model) bool { return !usable(m.Canonical) })
+	if d := f.opts.DefaultModel; d != "" && usable(d) {
 		i := slices.IndexFunc(models, func(m Model) bool { return m.Canonical == d })
 		if i < 0 || models[i].Can(capability) {
 			return d, nil // a default that is not installed is reported as such by the call itself
@@ -182,7 +190,7 @@ func (f *Fleet) Choose(ctx context.Context, named ollama.Name, capability string
 	case len(loaded) == 1:
 		return loaded[0].Canonical, nil
 	}
-	e := &ChoiceError{Capability: capability, Installed: len(models)}
+	e := &ChoiceError{Capability: capability, Installed: len(models), Restricted: may != nil}
 	for _, m := range able {
 		e.Candidates = append(e.Candidates, m.Canonical)
 	}

@@ -1,0 +1,103 @@
+package tools
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/policy"
+)
+
+// chooseFunc settles which model a call uses; see [fleet.Fleet.Choose].
+type chooseFunc func(ctx context.Context, named ollama.Name, capability string, may func(ollama.Name) bool) (ollama.Name, error)
+
+// model settles which model the call uses, from an argument that may be empty, and that the
+// caller may use it. It returns the limits that hold with it.
+func (c *call) model(ctx context.Context, choose chooseFunc, argument, capability string) (ollama.Name, policy.Limits, error) {
+	if argument != "" {
+		named, limits, err := c.named(ctx, argument)
+		if err != nil {
+			return "", limits, err
+		}
+		named, err = choose(ctx, named, capability, nil)
+		return named, limits, err
+	}
+	var may func(ollama.Name) bool
+	if c.pass != nil {
+		may = c.pass.May
+	}
+	chosen, err := choose(ctx, "", capability, may)
+	if err != nil {
+		return "", policy.Limits{}, err
+	}
+	limits, err := c.pass.Use(ctx, chosen)
+	return chosen, limits, err
+}
+
+// named is model for an argument that must be given. Whether a model that the caller may
+// not use is installed does not show: nothing is asked of Ollama before.
+func (c *call) named(ctx context.Context, argument string) (ollama.Name, policy.Limits, error) {
+	n, err := modelArgument(argument)
+	if err != nil {
+		return "", policy.Limits{}, err
+	}
+	limits, err := c.pass.Use(ctx, n)
+	return n, limits, err
+}
+
+// within holds the arguments to the limits: one that is above is an error, and one that is
+// left out is set where Ollama's default would be above. What num_ctx defaults to is the
+// operator's to set on the host.
+func (s *sampling) within(l policy.Limits) (err error) {
+	if l.MaxNumPredict != nil && (s.Options == nil || s.Options.NumPredict == nil) {
+		var o ollama.Options
+		if s.Options != nil {
+			o = *s.Options
+		}
+		o.NumPredict = l.MaxNumPredict
+		s.Options = &o
+	}
+	if o := s.Options; o != nil {
+		// 0 and below are no limit at all.
+		if most := l.MaxNumPredict; most != nil && (*o.NumPredict <= 0 || *o.NumPredict > *most) {
+			return above("options.num_predict", *o.NumPredict, *most)
+		}
+		if err := numCtxWithin("options.num_ctx", o.NumCtx, l); err != nil {
+			return err
+		}
+	}
+	s.KeepAlive, err = keepAliveWithin(s.KeepAlive, l)
+	return err
+}
+
+func numCtxWithin(argument string, n *int, l policy.Limits) error {
+	if n != nil && l.MaxNumCtx != nil && *n > *l.MaxNumCtx {
+		return above(argument, *n, *l.MaxNumCtx)
+	}
+	return nil
+}
+
+// defaultKeepAlive is how long Ollama keeps a model loaded when nobody says otherwise.
+// Source: https://docs.ollama.com/faq, "How do I keep a model loaded in memory".
+const defaultKeepAlive = 5 * time.Minute
+
+// keepAliveWithin returns the keep_alive to send for one that checkKeepAlive has seen.
+// With a limit one is always sent: the host's own default may be for ever.
+func keepAliveWithin(s string, l policy.Limits) (string, error) {
+	if l.MaxKeepAlive == nil {
+		return s, nil
+	}
+	if s == "" {
+		return min(defaultKeepAlive, *l.MaxKeepAlive).String(), nil
+	}
+	if d, _ := time.ParseDuration(s); d < 0 || d > *l.MaxKeepAlive { // below 0 is for ever
+		return "", above("keep_alive", s, *l.MaxKeepAlive)
+	}
+	return s, nil
+}
+
+func above(argument string, value, limit any) error {
+	return &argumentError{fmt.Sprintf("%s %v is above the limit of %v that the operator set", argument, value, limit),
+		fmt.Sprintf("Call again with at most %v, or leave %s out", limit, argument)}
+}
