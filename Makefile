@@ -15,18 +15,25 @@ STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Long enough for a slow machine; a test that hangs ends by its own limit.
 GOTEST := go test -count=1 -timeout=20m $(TESTFLAGS)
 DRIFT  := ollama/drift
+# Others' clients and suites against the program, in a module of its own.
+INTEROP := interop
+PROOF   := cd $(INTEROP) && $(GOTEST) -race -timeout=5m
 
 .NOTPARALLEL:
 .PHONY: help demo test bench build fmt cover \
-	tools format tidy vet platforms size lint ollama unit drift
+	tools format tidy vet platforms size lint ollama unit drift \
+	conformance clients browser
 
 help:
-	@echo 'make demo    run the main job on your Ollama, or on one built for it, and show what it took'
-	@echo 'make test    run every check and test; TESTFLAGS=-v lists the tests'
-	@echo 'make bench   run the benchmarks'
-	@echo 'make build   write $(BINARY)'
-	@echo 'make fmt     format the code and tidy the modules'
-	@echo 'make cover   write build/cover.html'
+	@echo 'make demo         run the main job on your Ollama, or on one built for it, and show what it took'
+	@echo 'make test         run every check and test; TESTFLAGS=-v lists the tests'
+	@echo 'make conformance  run the official conformance suite of MCP'
+	@echo 'make clients      run the MCP Inspector and the official SDKs'
+	@echo 'make browser      have Chromium try to reach the server from foreign pages'
+	@echo 'make bench        run the benchmarks'
+	@echo 'make build        write $(BINARY)'
+	@echo 'make fmt          format the code and tidy the modules'
+	@echo 'make cover        write build/cover.html'
 
 demo: build
 	@$(BINARY) demo
@@ -48,16 +55,18 @@ format:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'These files are not formatted: run make fmt'; exit 1; }
 
 tidy:
-	@echo '== tidy: go.mod and go.sum of both modules'
+	@echo '== tidy: go.mod and go.sum of all modules'
 	@go mod tidy -diff || { echo 'go.mod is not tidy: run make fmt'; exit 1; }
-	@cd $(DRIFT) && go mod tidy -diff || { echo '$(DRIFT)/go.mod is not tidy: run make fmt'; exit 1; }
+	@for m in $(DRIFT) $(INTEROP); do \
+		(cd $$m && go mod tidy -diff) || { echo "$$m/go.mod is not tidy: run make fmt"; exit 1; }; \
+	done
 
 vet:
 	@echo '== vet: linux, darwin, windows'
 	@go vet ./...
 	@GOOS=darwin go vet ./...
 	@GOOS=windows go vet ./...
-	@cd $(DRIFT) && go vet ./...
+	@for m in $(DRIFT) $(INTEROP); do (cd $$m && go vet ./...) || exit 1; done
 
 platforms:
 	@echo '== platforms: $(PLATFORMS)'
@@ -74,6 +83,7 @@ size:
 lint:
 	@echo '== lint: staticcheck'
 	@$(STATICCHECK) ./...
+	@cd $(INTEROP) && $(STATICCHECK) ./...
 
 ollama:
 	@echo '== ollama: the real one for the tests, built once'
@@ -87,6 +97,19 @@ drift:
 	@echo '== drift: our JSON fields against those of Ollama'
 	@cd $(DRIFT) && $(GOTEST) ./...
 
+# Each of these installs what it needs when it runs for the first time: see interop/README.md.
+conformance:
+	@echo '== conformance: the official suite of MCP'
+	@$(PROOF) ./conformance
+
+clients:
+	@echo '== clients: the MCP Inspector, the SDKs for TypeScript and Go'
+	@$(PROOF) ./clients
+
+browser:
+	@echo '== browser: foreign pages in Chromium'
+	@$(PROOF) ./browser
+
 bench:
 	@go test -run='^$$' -bench=. -skip=Figures -benchmem -timeout=20m ./...
 	@go test -run='^$$' -bench=Figures -benchtime=1x -timeout=10m .
@@ -94,7 +117,7 @@ bench:
 fmt:
 	@gofmt -w .
 	@go mod tidy
-	@cd $(DRIFT) && go mod tidy
+	@for m in $(DRIFT) $(INTEROP); do (cd $$m && go mod tidy) || exit 1; done
 
 cover:
 	@mkdir -p build

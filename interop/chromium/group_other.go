@@ -1,0 +1,7 @@
+//go:build !linux
+
+package chromium
+
+import "os/exec"
+
+func endTogether(*exec.Cmd) {}
