@@ -15,11 +15,16 @@ import (
 	"time"
 )
 
-// child is an MCP server in a process of its own, driven over its pipes by one goroutine,
-// so that nothing but the server takes the time that is measured.
+// process is a server in a process of its own.
+type process struct {
+	b   *testing.B
+	cmd *exec.Cmd
+}
+
+// child is an MCP server that is driven over its pipes by one goroutine, so that nothing
+// but the server takes the time that is measured.
 type child struct {
-	b       *testing.B
-	cmd     *exec.Cmd
+	process
 	in      io.WriteCloser
 	out     *bufio.Reader
 	lastID  int
@@ -34,7 +39,7 @@ func start(b *testing.B, program, address string) *child {
 	b.Helper()
 	// Not of b's context, which ends before the cleanup and would kill the server.
 	ctx, cancel := context.WithTimeout(context.Background(), childLimit)
-	c := &child{b: b, cmd: exec.CommandContext(ctx, program)}
+	c := &child{process: process{b, exec.CommandContext(ctx, program)}}
 	c.cmd.Env = environ("OLLAMA_HOST=" + address)
 	var err error
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
@@ -169,16 +174,16 @@ func (c *child) flood(n, inFlight int, params string) time.Duration {
 }
 
 // cpu is the processor time that the server has used, in steps of 10 ms.
-func (c *child) cpu() time.Duration {
-	c.b.Helper()
+func (p process) cpu() time.Duration {
+	p.b.Helper()
 	// pid (name) state … utime stime, fields 14 and 15: proc_pid_stat(5). The name may hold anything.
-	stat := c.proc("stat")
+	stat := p.proc("stat")
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	var ticks int64
 	for _, field := range fields[11:13] {
 		n, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
-			c.b.Fatal(err)
+			p.b.Fatal(err)
 		}
 		ticks += n
 	}
@@ -187,9 +192,9 @@ func (c *child) cpu() time.Duration {
 }
 
 // memory is what the server holds in memory and the most that it ever held, in MiB.
-func (c *child) memory() (now, peak float64) {
-	c.b.Helper()
-	for line := range strings.Lines(string(c.proc("status"))) {
+func (p process) memory() (now, peak float64) {
+	p.b.Helper()
+	for line := range strings.Lines(string(p.proc("status"))) {
 		var kB float64
 		if _, err := fmt.Sscanf(line, "VmRSS: %f kB", &kB); err == nil {
 			now = kB / 1024
@@ -203,11 +208,11 @@ func (c *child) memory() (now, peak float64) {
 
 // proc reads a file of Linux's /proc, the only place that tells these things of a
 // process that runs.
-func (c *child) proc(name string) []byte {
-	c.b.Helper()
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", c.cmd.Process.Pid, name))
+func (p process) proc(name string) []byte {
+	p.b.Helper()
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, name))
 	if err != nil {
-		c.b.Fatal(err)
+		p.b.Fatal(err)
 	}
 	return content
 }

@@ -18,13 +18,19 @@ import (
 // benchModel is loaded, in every fake that must generate.
 const benchModel = "bench:latest"
 
+// benchEmbedModel is loaded too.
+const benchEmbedModel = "bench-embed:latest"
+
 const generateArguments = `{"model":"` + benchModel + `","prompt":"Once upon a time"}`
 
-// fakeOllama starts a fake with ten models, of which one is loaded.
+// fakeOllama starts a fake with ten models, of which two are loaded.
 func fakeOllama(b *testing.B, s ollamatest.Script) (*ollamatest.Fake, direct) {
 	b.Helper()
-	s.Models = []ollamatest.FakeModel{{Name: benchModel, Loaded: true}}
-	for n := range 9 {
+	s.Models = []ollamatest.FakeModel{
+		{Name: benchModel, Loaded: true},
+		{Name: benchEmbedModel, Loaded: true, Capabilities: []string{"embedding"}, EmbeddingLength: 768},
+	}
+	for n := range 8 {
 		s.Models = append(s.Models, ollamatest.FakeModel{Name: fmt.Sprintf("other-%d:8b", n)})
 	}
 	f := ollamatest.NewFake(s)

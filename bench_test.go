@@ -17,7 +17,7 @@ import (
 
 // BenchmarkFigures measures the program as a user has it, stripped and at the end of two
 // pipes, in front of a fake Ollama. Beside each figure stands a control of the same run:
-// a bare mcp-go server with the same tool, or plain HTTP to the same fake. The ratios are
+// a bare mcp-go server with the same tool, a reverse proxy, or plain HTTP to the same fake. The ratios are
 // what counts; times of two runs cannot be compared. It prints a table at the end:
 //
 //	go test -run '^$' -bench Figures -benchtime 1x .
@@ -33,6 +33,7 @@ func BenchmarkFigures(b *testing.B) {
 	}{
 		{"size", sizes}, {"start", starts}, {"list_models", lists}, {"memory", memories},
 		{"parallel", parallel}, {"stream", streams}, {"cancel", cancels},
+		{"http", overHTTP}, {"crowd", crowd},
 	} {
 		b.Run(part.name, func(b *testing.B) {
 			if b.N == 1 { // a part repeats by itself what it measures
@@ -44,24 +45,32 @@ func BenchmarkFigures(b *testing.B) {
 }
 
 // programs are the paths of what is measured.
-type programs struct{ ours, bare string }
+type programs struct{ ours, bare, proxy string }
 
-// build builds both programs in the same way; bench_bare_test.go is the source of one.
+// build builds all programs in the same way; bench_bare_test.go and bench_proxy_test.go are
+// the sources of the controls.
 func build(b *testing.B) programs {
 	b.Helper()
 	dir := b.TempDir()
-	p := programs{ours: filepath.Join(dir, "ollama-mcp"), bare: filepath.Join(dir, "bare")}
+	p := programs{filepath.Join(dir, "ollama-mcp"), filepath.Join(dir, "bare"), filepath.Join(dir, "proxy")}
 	compile(b, p.ours, ".")
-	source, err := os.ReadFile("bench_bare_test.go")
+	compileControl(b, p.bare, "bench_bare_test.go", "serveBare")
+	compileControl(b, p.proxy, "bench_proxy_test.go", "serveProxy")
+	return p
+}
+
+// compileControl makes a program of one test file, whose function serve becomes main.
+func compileControl(b *testing.B, program, source, serve string) {
+	b.Helper()
+	code, err := os.ReadFile(source)
 	if err != nil {
 		b.Fatal(err)
 	}
-	file := filepath.Join(dir, "main.go")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(source), "serveBare", "main")), 0o644); err != nil {
+	file := program + ".go"
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(code), serve, "main")), 0o644); err != nil {
 		b.Fatal(err)
 	}
-	compile(b, p.bare, file)
-	return p
+	compile(b, program, file)
 }
 
 func compile(b *testing.B, program, source string) {

@@ -4,23 +4,18 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
-	"time"
 
-	"github.com/mark3labs/mcp-go/server"
 	"github.com/mattn/go-isatty"
-	"github.com/rs/zerolog"
 
 	"ollama-mcp/cli"
 	"ollama-mcp/config"
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/tools"
-	"ollama-mcp/transport"
 )
 
 // version is set by the linker in releases.
@@ -44,14 +39,25 @@ func main() {
 func run(ctx context.Context, args []string) int {
 	c, done, err := config.Parse(args, buildVersion(), os.Stdout)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "ollama-mcp: %v\nTry: ollama-mcp --help\n", err)
-		return exitUsage
+		return usageError(err)
 	}
 	if done {
 		return exitOK
 	}
-	if c.Demo != nil {
+	switch {
+	case c.Demo != nil:
 		return exitCode(cli.Demo(ctx, c, os.Stdout))
+	case c.Token != nil:
+		return exitCode(cli.TokenNew(c, os.Stdout, os.Stderr))
+	case c.Explain != nil:
+		if err := cli.Explain(c, os.Stdout); err != nil {
+			return usageError(err)
+		}
+		return exitOK
+	}
+	rules, err := c.Policy.New(tools.ForPolicy)
+	if err != nil {
+		return usageError(err)
 	}
 	if c.Call != nil && c.Log.LogLevel == "warn" {
 		c.Log.LogLevel = "error" // the command prints what went wrong itself
@@ -59,16 +65,19 @@ func run(ctx context.Context, args []string) int {
 	log := c.Log.Logger(os.Stderr, isatty.IsTerminal(os.Stderr.Fd()))
 	hosts := newFleet(c)
 	defer hosts.Close()
-	set, err := tools.All(hosts, tools.Options{Log: log})
+	set, err := tools.All(hosts, tools.Options{Log: log, Policy: rules})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "ollama-mcp: %v\n", err)
 		return exitError
 	}
-	if c.Call != nil {
+	switch {
+	case c.Call != nil:
 		return cli.Call(ctx, set, *c.Call, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 			Terminal: isatty.IsTerminal(os.Stdout.Fd()), Progress: isatty.IsTerminal(os.Stderr.Fd())})
+	case c.HTTP != nil:
+		return serveHTTP(ctx, c, newServer(c, set, rules), hosts, log)
 	}
-	return exitCode(serveStdio(ctx, c, hosts, set, log))
+	return exitCode(serveStdio(ctx, c, newServer(c, set, rules), hosts, log))
 }
 
 // newFleet makes the client of the one host and the fleet around it.
@@ -84,61 +93,6 @@ func newFleet(c *config.Config) *fleet.Fleet {
 	)
 }
 
-// serveStdio serves MCP until the client closes standard input or a signal comes.
-func serveStdio(ctx context.Context, c *config.Config, hosts *fleet.Fleet, set []tools.Tool, log zerolog.Logger) error {
-	if isatty.IsTerminal(os.Stdin.Fd()) {
-		greet(os.Stderr)
-	}
-	s := server.NewMCPServer("ollama-mcp", buildVersion(),
-		server.WithTitle("Ollama"),
-		server.WithInstructions(tools.Instructions),
-		server.WithToolCapabilities(true),
-	)
-	tools.Register(s, set)
-	ctx, cancel := context.WithCancel(ctx)
-	announced := make(chan struct{})
-	go func() {
-		defer close(announced)
-		announce(ctx, c, hosts, log)
-	}()
-	err := transport.ServeStdio(ctx, s, os.Stdin, os.Stdout, transport.Options{
-		MaxCalls:         c.Limits.MaxCalls,
-		MaxMessage:       int(c.Limits.MaxMessage),
-		ProgressInterval: c.Limits.ProgressInterval,
-		Drain:            c.Limits.Drain,
-		Busy:             tools.Busy,
-		Log:              log,
-	})
-	cancel()
-	<-announced
-	return err
-}
-
-// greet tells a person who started the server by hand what it waits for.
-func greet(w io.Writer) {
-	fmt.Fprint(w, `ollama-mcp serves MCP on standard input and output: an editor or another MCP host starts it.
-To try it from here: ollama-mcp call list_models
-`)
-}
-
-// announce logs one line on what stands behind the server. It never holds up the start.
-func announce(ctx context.Context, c *config.Config, hosts *fleet.Fleet, log zerolog.Logger) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if log.GetLevel() > zerolog.WarnLevel {
-		return
-	}
-	line := log.Level(zerolog.InfoLevel).With().Str("ollama", c.Ollama.Host.String()).Str("from", c.Ollama.Origin).Logger()
-	version, models, err := hosts.Probe(ctx)
-	switch {
-	case ctx.Err() != nil && err != nil: // the client has left before Ollama answered
-	case err != nil:
-		line.Warn().Err(err).Msg("no Ollama answers yet; calls will say so until one does")
-	default:
-		line.Info().Str("version", version).Int("models", models).Msg("ready")
-	}
-}
-
 // buildVersion is the version set by the linker, else the one that go install knows.
 func buildVersion() string {
 	if version != "" {
@@ -148,6 +102,11 @@ func buildVersion() string {
 		return info.Main.Version
 	}
 	return "(devel)"
+}
+
+func usageError(err error) int {
+	fmt.Fprintf(os.Stderr, "ollama-mcp: %v\nTry: ollama-mcp --help\n", err)
+	return exitUsage
 }
 
 func exitCode(err error) int {

@@ -26,7 +26,10 @@ type Config struct {
 	Ollama OllamaConfig
 	Models ModelConfig
 	Limits LimitConfig
+	Serve  ServeConfig
+	Auth   AuthConfig
 	Log    LogConfig
+	Policy PolicyConfig
 	Command
 }
 
@@ -52,10 +55,11 @@ type ModelConfig struct {
 
 // LimitConfig bounds what a client can make the server do.
 type LimitConfig struct {
-	MaxCalls         int           `arg:"--max-calls" placeholder:"N" help:"calls in flight on one connection"`
-	MaxMessage       Size          `arg:"--max-message" placeholder:"SIZE" help:"largest message from a client"`
-	ProgressInterval time.Duration `arg:"--progress-interval" placeholder:"TIME" help:"least time between two progress notifications of a call"`
-	Drain            time.Duration `arg:"--drain" placeholder:"TIME" help:"how long running calls may go on when the client has left or the server must end"`
+	MaxCalls          int           `arg:"--max-calls" placeholder:"N" help:"calls in flight in all"`
+	MaxCallsPerCaller int           `arg:"--max-calls-per-caller" placeholder:"N" help:"calls in flight of one caller; without authentication there is one"`
+	MaxMessage        Size          `arg:"--max-message" placeholder:"SIZE" help:"largest message from a client"`
+	ProgressInterval  time.Duration `arg:"--progress-interval" placeholder:"TIME" help:"least time between two progress notifications of a call"`
+	Drain             time.Duration `arg:"--drain" placeholder:"TIME" help:"how long running calls may go on when the client has left or the server must end"`
 }
 
 // LogConfig says what is logged to stderr, and how.
@@ -65,11 +69,17 @@ type LogConfig struct {
 }
 
 // Command is what the program is asked to do: serve MCP on standard input and output when
-// neither Call nor Demo is set.
+// none is set.
 type Command struct {
-	File string       `arg:"--config" placeholder:"FILE" help:"YAML file with settings; its keys are the long flag names"`
-	Call *CallCommand `arg:"subcommand:call" help:"call one tool from the shell"`
-	Demo *DemoCommand `arg:"subcommand:demo" help:"show the main job on a real Ollama"`
+	File  string        `arg:"--config" placeholder:"FILE" help:"YAML file with settings; its keys are the long flag names"`
+	HTTP  *ServeCommand `arg:"subcommand:serve" help:"serve MCP over HTTP at --listen, for remote agents"`
+	Call  *CallCommand  `arg:"subcommand:call" help:"call one tool from the shell"`
+	Token *TokenCommand `arg:"subcommand:token" help:"see to the tokens of --tokens"`
+	Demo  *DemoCommand  `arg:"subcommand:demo" help:"show the main job on a real Ollama"`
+
+	Explain *ExplainCommand `arg:"subcommand:explain" help:"show what the policy in --config makes of a call"`
+
+	ConformanceFixtures bool `arg:"--conformance-fixtures,hidden"` // serve the official suite's tools instead
 
 	Build string `arg:"-"` // the program's version
 }
@@ -101,9 +111,15 @@ func defaults() *Config {
 	return &Config{
 		Ollama: OllamaConfig{Stall: 120 * time.Second, WedgeAfter: fleet.DefaultWedgeAfter},
 		Models: ModelConfig{MaxWait: fleet.DefaultMaxWait},
-		Limits: LimitConfig{MaxCalls: 64, MaxMessage: 16 << 20, ProgressInterval: 100 * time.Millisecond, Drain: 3 * time.Second},
+		Limits: LimitConfig{MaxCalls: 2048, MaxCallsPerCaller: 64, MaxMessage: 16 << 20, ProgressInterval: 100 * time.Millisecond, Drain: 3 * time.Second},
+		Serve:  ServeConfig{Listen: "127.0.0.1:8811", SSE: "on", MaxStreams: 8192, MaxStreamsPerCaller: 1024},
 		Log:    LogConfig{LogLevel: "warn", LogFormat: "auto"},
 	}
+}
+
+// sections are the parts of the settings, in the order of the help.
+func (c *Config) sections() []any {
+	return []any{&c.Ollama, &c.Models, &c.Limits, &c.Serve, &c.Auth, &c.Log}
 }
 
 // Parse reads the settings. done reports that help or the version went to stdout and
@@ -114,7 +130,7 @@ func Parse(args []string, version string, stdout io.Writer) (c *Config, done boo
 	if err := c.checkFlags(args); err != nil {
 		return nil, false, err
 	}
-	parser, err := arg.NewParser(arg.Config{Program: "ollama-mcp", IgnoreEnv: true}, &c.Ollama, &c.Models, &c.Limits, &c.Log, &c.Command)
+	parser, err := arg.NewParser(arg.Config{Program: "ollama-mcp", IgnoreEnv: true}, append(c.sections(), &c.Command)...)
 	if err != nil {
 		return nil, false, err
 	}
@@ -131,7 +147,7 @@ func Parse(args []string, version string, stdout io.Writer) (c *Config, done boo
 	case err != nil:
 		return nil, false, err
 	}
-	return c, false, errors.Join(c.Ollama.resolve(args), c.Models.resolve(), c.Log.check(), c.positive())
+	return c, false, errors.Join(c.Ollama.resolve(args), c.Models.resolve(), c.Auth.check(), c.Serve.resolve(&c.Auth, c.HTTP != nil), c.Token.check(&c.Auth), c.Log.check(), c.positive())
 }
 
 // resolve settles where Ollama is. Origin already says whether the file or the

@@ -55,8 +55,8 @@ func settings() string {
 
 // help is the help of a setting, from its tag.
 func help(c *Config, name string) string {
-	for _, section := range []any{c.Ollama, c.Models, c.Limits, c.Log} {
-		for f := range reflect.TypeOf(section).Fields() {
+	for _, section := range c.sections() {
+		for f := range reflect.TypeOf(section).Elem().Fields() {
 			if f.Tag.Get("arg") == "--"+name {
 				return f.Tag.Get("help")
 			}

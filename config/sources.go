@@ -29,7 +29,7 @@ func twin(name string) string {
 // settings yields each setting's name and field, in the order of the help.
 func (c *Config) settings() iter.Seq2[string, reflect.Value] {
 	return func(yield func(string, reflect.Value) bool) {
-		for _, section := range []any{&c.Ollama, &c.Models, &c.Limits, &c.Log} {
+		for _, section := range c.sections() {
 			v := reflect.ValueOf(section).Elem()
 			for f, field := range v.Fields() {
 				if name, ok := strings.CutPrefix(f.Tag.Get("arg"), "--"); ok && !yield(name, field) {
@@ -111,14 +111,30 @@ func (c *Config) readFile(args []string) (map[string]any, error) {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
 	defer f.Close()
-	values := map[string]any{}
-	if err := yaml.NewDecoder(f).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
+	nodes := map[string]yaml.Node{}
+	d := yaml.NewDecoder(f)
+	if err := d.Decode(&nodes); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("--config: %s: %w", path, err)
 	}
-	for key := range values {
-		if names := c.names(); !slices.Contains(names, key) {
-			return nil, fmt.Errorf("--config: %s: unknown setting %q%s", path, key, nearest(key, names))
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) { // what stands there would be ignored
+		return nil, fmt.Errorf("--config: %s: there is more after the end of the document: only one document, without --- or ... lines, is read", path)
+	}
+	if section, ok := nodes[policyKey]; ok {
+		if err := c.Policy.read(path, &section); err != nil {
+			return nil, err
 		}
+		delete(nodes, policyKey)
+	}
+	values := map[string]any{}
+	for key, node := range nodes {
+		if names := c.names(); !slices.Contains(names, key) {
+			return nil, fmt.Errorf("--config: %s: unknown setting %q%s", path, key, nearest(key, append(names, policyKey)))
+		}
+		var value any
+		if err := node.Load(&value); err != nil {
+			return nil, fmt.Errorf("--config: %s: %s: %w", path, key, err)
+		}
+		values[key] = value
 	}
 	return values, nil
 }
@@ -141,8 +157,11 @@ func (c *Config) checkEnvironment(environ []string) error {
 // checkFlags refuses flags that are none, and names the nearest one. go-arg would take a
 // long flag with one dash too, which the rest of this package does not look for.
 func (c *Config) checkFlags(args []string) error {
-	known := []string{"--config", "--help", "--version", "-h"}
+	known := []string{"--help", "--version", "-h"}
 	for _, name := range c.names() {
+		known = append(known, "--"+name)
+	}
+	for name := range commandFlags(reflect.TypeFor[Command]()) {
 		known = append(known, "--"+name)
 	}
 	for _, a := range args {
@@ -158,7 +177,7 @@ func (c *Config) checkFlags(args []string) error {
 // words. It leaves a value that is missing to go-arg.
 func (c *Config) checkValues(args []string) error {
 	fields := maps.Collect(c.settings())
-	fields["config"] = reflect.ValueOf(c.File)
+	maps.Insert(fields, commandFlags(reflect.TypeFor[Command]()))
 	command := false
 	for i := 0; i < len(args) && args[i] != "--"; i++ {
 		if !isFlag(args[i]) {
@@ -196,6 +215,27 @@ func commands() []string {
 		}
 	}
 	return names
+}
+
+// commandFlags yields the name of each flag of a command, and of the commands below it, with
+// a zero value of the flag's type.
+func commandFlags(command reflect.Type) iter.Seq2[string, reflect.Value] {
+	return func(yield func(string, reflect.Value) bool) {
+		for f := range command.Fields() {
+			tag, _, _ := strings.Cut(f.Tag.Get("arg"), ",")
+			if name, ok := strings.CutPrefix(tag, "--"); ok && !yield(name, reflect.Zero(f.Type)) {
+				return
+			}
+			if !strings.HasPrefix(tag, "subcommand:") {
+				continue
+			}
+			for name, value := range commandFlags(f.Type.Elem()) {
+				if !yield(name, value) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // given reports whether a flag stands among the arguments.
