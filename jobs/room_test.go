@@ -1,0 +1,87 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// kept is what a table keeps: jobs, and bytes of theirs and of calls.
+func kept(t *Table) (jobs int, bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.jobs), t.bytes
+}
+
+func TestTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable(t, Options{MaxBytes: 100})
+		large := func(n int64) Work {
+			return func(ctx context.Context, _ Report) (Result, error) { return Result{n, n}, sleep(ctx, time.Second) }
+		}
+		first := published(t, table, "ann", large(100))
+		<-first.done
+		second := published(t, table, "ann", large(101))
+		<-second.done
+		if s := second.Status(); s.State != Failed || !errors.Is(s.Err, ErrTooLarge) || s.Result != (Result{}) {
+			t.Errorf("a result of 101 bytes, of 100: %+v; want failed", s)
+		}
+		if _, err := table.Find("ann", first.Status().ID); err != nil {
+			t.Errorf("Find of the one before: %v; want it kept, as nothing is won without it", err)
+		}
+		answer, err := table.Start(t.Context(), Call{}, large(101)).Wait(t.Context(), time.Hour, nil)
+		if answer.State != Done || err != nil {
+			t.Errorf("an answer, which is not kept: %s, %v; want done", answer.State, err)
+		}
+	})
+}
+
+// A full table makes room of what has ended, and of nothing else.
+func TestFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable(t, Options{Max: 2})
+		ended := published(t, table, "ann", answers(nil, "short"))
+		published(t, table, "bob", answers(nil, "a", "b", "c", "d"))
+		<-ended.done
+		published(t, table, "ann", answers(nil, "a", "b", "c", "d"))
+		if _, err := table.Find("ann", ended.Status().ID); !errors.Is(err, ErrNoJob) {
+			t.Errorf("Find of the ended one: %v, want %v", err, ErrNoJob)
+		}
+		j := table.Start(t.Context(), Call{Owner: "ann"}, answers(nil, "a", "b"))
+		var told strings.Builder
+		tell := func(u Update) { told.WriteString(u.Delta) }
+		if s, err := j.Wait(t.Context(), 1500*time.Millisecond, tell); !errors.Is(err, ErrFull) || s.ID != "" || s.State != Running {
+			t.Errorf("Wait with a full table = %+v, %v; want %v", s, err, ErrFull)
+		}
+		if s, err := j.Wait(t.Context(), time.Hour, tell); s.State != Done || err != nil || told.String() != "ab" {
+			t.Errorf("Wait again = %s, %v, told %q; want done, ab", s.State, err, told.String())
+		}
+	})
+}
+
+func TestExpire(t *testing.T) {
+	latestFirst := func(a, b Status) int { return b.Started.Compare(a.Started) }
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable(t, Options{TTL: time.Minute})
+		start := time.Now()
+		for range 3 { // they end 1, 2 and 3 s from now
+			published(t, table, "ann", answers(nil, "a"))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(57500 * time.Millisecond)
+		for _, want := range []int{3, 2, 1, 0} {
+			list := table.List("ann")
+			if len(list) != want || !slices.IsSortedFunc(list, latestFirst) {
+				t.Errorf("%s after the first end the jobs are %+v, want %d, the latest first", time.Since(start)-time.Second, list, want)
+			}
+			time.Sleep(time.Second)
+		}
+		if jobs, bytes := kept(table); jobs != 0 || bytes != 0 {
+			t.Errorf("%d jobs and %d bytes are kept, want none", jobs, bytes)
+		}
+	})
+}
