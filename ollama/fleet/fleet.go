@@ -32,6 +32,8 @@ type Options struct {
 	MaxWait      time.Duration // limit on waiting for a load; 0 is DefaultMaxWait
 	DefaultModel ollama.Name   // the model for calls that name none
 	NoCloud      bool          // refuse models that run on ollama.com
+	Pins         map[ollama.Name]Pin
+	AllowNumCtx  bool          // a call's num_ctx may differ from the pinned one
 	WedgeAfter   time.Duration // wait for a first token on a model that a cancel may have left wedged; 0 is DefaultWedgeAfter
 }
 

@@ -49,6 +49,11 @@ type Loaded struct {
 // the model is loaded already, so that keep_alive takes effect.
 func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, error) {
 	start := time.Now()
+	var err error
+	if r.Options, err = f.pinned(r.Model, r.Options); err != nil {
+		return nil, err
+	}
+	r.KeepAlive = f.keepAlive(r.Model, r.KeepAlive)
 	shown, err := f.describe(ctx, r.Model)
 	if err != nil {
 		return nil, err
@@ -101,10 +106,14 @@ func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Opti
 		return p, nil, err
 	}
 	if p.Remote = shown.RemoteHost != ""; p.Remote {
+		p.ContextLength = shown.ContextLength() // num_ctx is not for these
 		return p, n.options, nil
 	}
+	if err := f.fits(ctx, &n, contextOf(n.options, shown)); err != nil {
+		return p, nil, err
+	}
 	w.phase(Loading)
-	r := LoadRequest{Model: n.model, Options: n.options}
+	r := LoadRequest{Model: n.model, Options: n.options, KeepAlive: f.keepAlive(n.model, "")}
 	if running, err = f.await(ctx, r, isEmbedding(shown.Capabilities), deadline); err != nil {
 		return p, nil, err
 	}

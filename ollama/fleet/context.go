@@ -1,0 +1,112 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"ollama-mcp/ollama"
+)
+
+// need is what a call needs of a host.
+type need struct {
+	op      string
+	model   ollama.Name
+	options *ollama.Options
+	texts   []string // that must fit the context
+	apart   bool     // each text has the context to itself
+	images  int      // the model must be able to see them
+	cut     bool     // Ollama may cut what does not fit
+}
+
+// tokens is how many the call takes at the least. An image is one: some models look at it
+// beside the context, others spend from 64 to some thousands of tokens on it.
+func (n *need) tokens() int { return n.sum(leastTokens) + n.images }
+
+func (n *need) bytes() int { return n.sum(func(text string) int { return len(text) }) }
+
+func (n *need) sum(measure func(string) int) int {
+	sum := 0
+	for _, text := range n.texts {
+		if n.apart {
+			sum = max(sum, measure(text))
+			continue
+		}
+		sum += measure(text)
+	}
+	return sum
+}
+
+// maxCut and maxBytesPerToken bound what Ollama is given to cut: it splits the whole text
+// into tokens first, and other calls wait for that. Measured with 0.17.4 and a vocabulary of
+// the SentencePiece kind: 7 s for 140 kB, and four times as long for twice the text. About 4
+// bytes a token are usual.
+const (
+	maxCut           = 256 << 10
+	maxBytesPerToken = 64
+)
+
+// fits refuses what surely does not fit a context of that many tokens, 0 when nobody knows.
+func (f *Fleet) fits(ctx context.Context, n *need, context int) error {
+	bytes := n.bytes()
+	switch {
+	case context == 0, bytes+n.images <= context:
+		return nil
+	case n.cut && (bytes <= maxCut || bytes/maxBytesPerToken <= context):
+		return nil
+	case !n.cut && n.tokens() <= context:
+		return nil
+	}
+	e := &ollama.Error{Op: n.op, Host: f.host.Client.Name(), Kind: ollama.TooLong}
+	if n.cut {
+		e.Message = "too long even to be cut in reasonable time"
+	}
+	return f.fail(ctx, n.model, n.sized(e, context))
+}
+
+// sized adds both numbers, what the call takes and the context, to an error that says that
+// something does not fit. Other errors pass unchanged.
+func (n *need) sized(err error, context int) error {
+	var oe *ollama.Error
+	if context == 0 || !errors.As(err, &oe) || oe.Kind != ollama.TooLong {
+		return err
+	}
+	with := *oe
+	with.Err = err
+	with.Message = fmt.Sprintf("%d bytes, by estimate at least %d tokens, are more than its %d tokens", n.bytes(), n.tokens(), context)
+	if oe.Message != "" {
+		with.Message += ": " + oe.Message
+	}
+	return &with
+}
+
+// contextOf is the most tokens that a model which is not loaded can hold once it is, 0 when
+// nobody knows: num_ctx of the call, else of the model, else what the model was made for.
+// Ollama's own default, which it does not tell, may be less.
+func contextOf(o *ollama.Options, shown *ollama.Shown) int {
+	if o != nil && o.NumCtx != nil {
+		return *o.NumCtx
+	}
+	for line := range strings.Lines(shown.Parameters) {
+		if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name == "num_ctx" {
+			n, _ := strconv.Atoi(strings.TrimSpace(value))
+			return cmp.Or(max(n, 0), shown.ContextLength())
+		}
+	}
+	return shown.ContextLength()
+}
+
+// check refuses what the model at a place cannot do before Ollama works on it.
+func (f *Fleet) check(ctx context.Context, n *need, p Place) error {
+	if err := f.fits(ctx, n, p.ContextLength); err != nil || n.images == 0 {
+		return err
+	}
+	shown, err := f.describe(ctx, n.model)
+	if err == nil && !can(shown.Capabilities, Vision) {
+		err = f.fail(ctx, n.model, &ollama.Error{Op: n.op, Host: p.Host, Kind: ollama.Unsupported, Message: "it does not take images"})
+	}
+	return err
+}

@@ -1,0 +1,53 @@
+package fleet
+
+import (
+	"cmp"
+	"fmt"
+
+	"ollama-mcp/ollama"
+)
+
+// Pin is what the operator has settled for a model. The zero value settles nothing.
+type Pin struct {
+	Options   *ollama.Options // load-time options, sent on every call; those that are nil stay free
+	KeepAlive string          // of calls and loads that name none; as in [LoadRequest]
+}
+
+// PinnedError says that a call wants another context than the operator has pinned.
+type PinnedError struct {
+	Model         ollama.Name
+	Pinned, Asked int // tokens
+}
+
+func (e *PinnedError) Error() string {
+	return fmt.Sprintf("num_ctx of %s is pinned to %d, and the call wants %d", e.Model, e.Pinned, e.Asked)
+}
+
+// pinned returns a call's options with those that are pinned for its model. With
+// AllowNumCtx a call may still have a context of its own; Ollama then loads the model anew.
+func (f *Fleet) pinned(model ollama.Name, o *ollama.Options) (*ollama.Options, error) {
+	pin := f.opts.Pins[model].Options.LoadTime()
+	if pin == nil {
+		return o, nil
+	}
+	asked := o.LoadTime()
+	if asked == nil {
+		return o.WithLoadTime(pin), nil
+	}
+	if asked.NumCtx != nil && pin.NumCtx != nil && *asked.NumCtx != *pin.NumCtx && !f.opts.AllowNumCtx {
+		return nil, &PinnedError{Model: model, Pinned: *pin.NumCtx, Asked: *asked.NumCtx}
+	}
+	return o.WithLoadTime(&ollama.Options{
+		NumCtx:    cmp.Or(asked.NumCtx, pin.NumCtx),
+		NumBatch:  cmp.Or(pin.NumBatch, asked.NumBatch),
+		NumGPU:    cmp.Or(pin.NumGPU, asked.NumGPU),
+		MainGPU:   cmp.Or(pin.MainGPU, asked.MainGPU),
+		UseMMap:   cmp.Or(pin.UseMMap, asked.UseMMap),
+		NumThread: cmp.Or(pin.NumThread, asked.NumThread),
+	}), nil
+}
+
+// keepAlive is a call's own, else the one that is pinned.
+func (f *Fleet) keepAlive(model ollama.Name, asked string) string {
+	return cmp.Or(asked, f.opts.Pins[model].KeepAlive)
+}
