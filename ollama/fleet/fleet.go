@@ -54,6 +54,7 @@ type Fleet struct {
 	shown   map[string]*ollama.Shown // by digest
 	loaded  map[string]loadOptions   // by digest: copies of a model run together
 	traffic map[ollama.Name]*traffic // of the models that had calls or loads here
+	calls   map[ollama.Name]Calls    // in progress
 }
 
 // New makes a fleet of one host. Close it.
@@ -67,7 +68,7 @@ func New(h Host, o Options) *Fleet {
 	f := &Fleet{
 		host: h, opts: o,
 		loads: map[loadKey]*load{}, shown: map[string]*ollama.Shown{},
-		loaded: map[string]loadOptions{}, traffic: map[ollama.Name]*traffic{},
+		loaded: map[string]loadOptions{}, traffic: map[ollama.Name]*traffic{}, calls: map[ollama.Name]Calls{},
 	}
 	f.life, f.stop = context.WithCancel(context.Background())
 	f.ps = newShared(f.life, &f.wg, h.Client.PS)

@@ -81,6 +81,8 @@ func (f *Fleet) run(ctx context.Context, n need, w Watch, call func(ctx context.
 	if n.options, err = f.pinned(n.model, n.options); err != nil {
 		return err
 	}
+	f.count(n.model, 0, 1)
+	defer f.count(n.model, 0, -1)
 	for recovered := false; ; {
 		p, options, err := f.ready(ctx, n, w)
 		if err != nil {
@@ -92,10 +94,15 @@ func (f *Fleet) run(ctx context.Context, n need, w Watch, call func(ctx context.
 			return err
 		}
 		w.phase(Prompt)
-		if p.Remote { // ollama.com's slots are not ours to bring back
-			return f.fail(ctx, n.model, n.sized(call(ctx, options, func() bool { return true }), p.ContextLength))
+		send := func(ctx context.Context, alive func() bool) error {
+			f.count(n.model, 1, -1)
+			defer f.count(n.model, -1, 1)
+			return call(ctx, options, alive)
 		}
-		r, err := f.guard(ctx, n.model, func(ctx context.Context, alive func() bool) error { return call(ctx, options, alive) })
+		if p.Remote { // ollama.com's slots are not ours to bring back
+			return f.fail(ctx, n.model, n.sized(send(ctx, func() bool { return true }), p.ContextLength))
+		}
+		r, err := f.guard(ctx, n.model, send)
 		if r == nil {
 			return f.fail(ctx, n.model, n.sized(err, p.ContextLength))
 		}

@@ -1,0 +1,74 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+
+	"ollama-mcp/ollama"
+)
+
+// Status is what a fleet does at the moment.
+type Status struct {
+	Host    string
+	Address string
+	Version string                // Ollama's
+	Loaded  []InMemory            // by name
+	Loading []ollama.Name         // the models that this fleet loads, by name
+	Calls   map[ollama.Name]Calls // of the models that have any
+}
+
+// InMemory is a loaded model.
+type InMemory struct {
+	ollama.Running
+	Canonical ollama.Name
+}
+
+// Calls are how many calls of this fleet a model has.
+type Calls struct {
+	Running int // sent to Ollama, which may hold some back until a slot is free
+	Waiting int // for the model to be loaded
+}
+
+// Status asks the host who it is and what it has loaded. With an error it holds what is
+// known without the host.
+func (f *Fleet) Status(ctx context.Context) (Status, error) {
+	s := Status{Host: f.host.Client.Name(), Address: f.host.Address}
+	s.Loading, s.Calls = f.work()
+	version, err := f.host.Client.Version(ctx)
+	if err != nil {
+		return s, f.fail(ctx, "", err)
+	}
+	s.Version = version
+	running, err := f.ps.get(ctx)
+	for _, r := range running {
+		s.Loaded = append(s.Loaded, InMemory{r, canonical(r.Name)})
+	}
+	slices.SortFunc(s.Loaded, func(a, b InMemory) int { return cmp.Compare(a.Canonical, b.Canonical) })
+	return s, f.fail(ctx, "", err)
+}
+
+// work is the loads and the calls in progress.
+func (f *Fleet) work() ([]ollama.Name, map[ollama.Name]Calls) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var loading []ollama.Name
+	for key := range f.loads {
+		loading = append(loading, key.model)
+	}
+	slices.Sort(loading)
+	return slices.Compact(loading), maps.Clone(f.calls)
+}
+
+// count adds to the calls of a model, and forgets one that has none.
+func (f *Fleet) count(model ollama.Name, running, waiting int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.calls[model]
+	c.Running += running
+	c.Waiting += waiting
+	if f.calls[model] = c; c == (Calls{}) {
+		delete(f.calls, model)
+	}
+}
