@@ -35,6 +35,8 @@ type Report func(Progress)
 type call struct {
 	report Report
 	pass   *policy.Pass // what the caller may use
+	tool   *Tool
+	failed func(error) *Problem // words an error of a part of the call
 }
 
 // callFunc is a tool's typed function behind JSON.
@@ -93,10 +95,18 @@ func define[In, Out any, P interface {
 // of what happened, one of what to do next, and the same under structuredContent.error.
 func (t *Tool) Call(ctx context.Context, args json.RawMessage, requestID string, report Report) *mcp.CallToolResult {
 	start := time.Now()
-	o := t.run(ollama.WithRequestID(ctx, requestID), args, report)
+	word := func(err error) *Problem {
+		return problem(err, requestID, func(n ollama.Name) bool { return t.policy.Allow(ctx, t.Name, n) == nil })
+	}
+	c := &call{report: report, tool: t, failed: func(err error) *Problem {
+		p := word(err)
+		t.logCall(ctx, err, p, requestID, time.Since(start))
+		return p
+	}}
+	o := t.run(ollama.WithRequestID(ctx, requestID), args, c)
 	var p *Problem
 	if o.err != nil {
-		p = problem(o.err, requestID, func(n ollama.Name) bool { return t.policy.Allow(ctx, t.Name, n) == nil })
+		p = word(o.err)
 		o.output.fail(p)
 	}
 	t.logCall(ctx, o.err, p, requestID, time.Since(start))
@@ -112,20 +122,29 @@ func (t *Tool) Call(ctx context.Context, args json.RawMessage, requestID string,
 	return result
 }
 
-// run is the call, once the policy has let it in, with a panic turned into an error.
-func (t *Tool) run(ctx context.Context, args json.RawMessage, report Report) (o outcome) {
-	defer func() {
-		if r := recover(); r != nil {
-			t.log.Error().Str("tool", t.Name).Interface("panic", r).Bytes("stack", debug.Stack()).Msg("tool panicked")
-			o = outcome{&empty{}, errPanic}
-		}
-	}()
+// run is the call, once the policy has let it in.
+func (t *Tool) run(ctx context.Context, args json.RawMessage, c *call) (o outcome) {
 	pass, err := t.policy.Enter(ctx, t.Name)
 	if err != nil {
 		return outcome{&empty{}, err}
 	}
 	defer pass.Leave()
-	return t.call(ctx, args, &call{report, pass})
+	c.pass = pass
+	if err := t.safely(func() error { o = t.call(ctx, args, c); return nil }); err != nil {
+		return outcome{&empty{}, err}
+	}
+	return o
+}
+
+// safely runs f, with a panic turned into an error.
+func (t *Tool) safely(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.log.Error().Str("tool", t.Name).Interface("panic", r).Bytes("stack", debug.Stack()).Msg("tool panicked")
+			err = errPanic
+		}
+	}()
+	return f()
 }
 
 // empty is the output of a call that came to none.

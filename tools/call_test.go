@@ -105,6 +105,7 @@ var everyTool = map[string]string{
 	"list_models": `{}`,
 	"load":        `{"model":"tiny"}`,
 	"unload":      `{"model":"tiny"}`,
+	"status":      `{}`,
 }
 
 func TestEveryToolWorks(t *testing.T) {
@@ -133,6 +134,9 @@ func TestEveryFaultOfEveryTool(t *testing.T) {
 				})
 			}
 		}
+		t.Run(fault.Name+"/generate/models", func(t *testing.T) {
+			faulty(t, fault, "generate", `{"models":["tiny","tiny-embed"],"prompt":"hello"}`, true) // the second cannot
+		})
 	}
 }
 
@@ -154,7 +158,7 @@ func faulty(t *testing.T, fault ollamatest.Fault, name, args string, loaded bool
 			if r.error != nil && (r.error.Kind == kindInternal || r.error.Kind == kindCanceled && !fault.Waits) {
 				t.Errorf("%s on %v with fault %s: got %+v, want a typed error or a success", name, paths, fault.Name, r.error)
 			}
-			if r.error == nil && name != "list_models" && name != "unload" && !fault.Success && r.fields["state"] == nil {
+			if r.error == nil && name != "list_models" && name != "unload" && name != "status" && !fault.Success && r.fields["state"] == nil {
 				t.Errorf("%s on %v with fault %s: got a success %v", name, paths, fault.Name, r.fields)
 			}
 		})

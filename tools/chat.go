@@ -39,6 +39,7 @@ func chat(choose chooseFunc, run func(context.Context, *ollama.ChatRequest, flee
 			"a system message, images, or when the local model may ask for tools. Nothing is remembered between calls: send " +
 			"all messages each time. For one prompt use generate. Models named cloud run on ollama.com.",
 		Effect:    Reads,
+		Toolset:   Inference,
 		UsesModel: true,
 	}, func(ctx context.Context, in chatInput, c *call) (chatOutput, error) {
 		if err := in.check(); err != nil {

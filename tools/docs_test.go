@@ -50,10 +50,10 @@ var effects = map[Effect]string{Reads: "reads", Writes: "changes", Destroys: "de
 
 func overview(set []Tool) string {
 	var b strings.Builder
-	b.WriteString("| tool | what it does | effect |\n|---|---|---|\n")
+	b.WriteString("| tool | what it does | effect | toolset |\n|---|---|---|---|\n")
 	for _, t := range set {
 		first, _, _ := strings.Cut(t.Description, ". ")
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", t.Name, strings.TrimSuffix(first, "."), effects[t.Effect])
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", t.Name, strings.TrimSuffix(first, "."), effects[t.Effect], t.Toolset)
 	}
 	return b.String()
 }

@@ -54,6 +54,7 @@ func embed(choose chooseFunc, run func(context.Context, *ollama.EmbedRequest, fl
 		Description: "Turn texts into vectors with an embedding model on the user's own Ollama, for a program that searches, " +
 			"clusters or compares. The vectors stand in structuredContent.embeddings; do not read them as text.",
 		Effect:    Reads,
+		Toolset:   Inference,
 		UsesModel: true,
 	}, func(ctx context.Context, in embedInput, c *call) (embedOutput, error) {
 		if err := in.check(); err != nil {

@@ -73,7 +73,8 @@ func listModels(models func(context.Context) ([]fleet.Model, error)) Tool {
 		Title: "List local models",
 		Description: "List the models installed on the user's own Ollama: size, context length, capabilities, and which are " +
 			"loaded. Use it to choose a model or check that one exists.",
-		Effect: Reads,
+		Effect:  Reads,
+		Toolset: Models,
 	}, func(ctx context.Context, in listModelsInput, c *call) (listModelsOutput, error) {
 		filter := strings.ToLower(in.Filter)
 		if _, err := path.Match(filter, ""); err != nil {

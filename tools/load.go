@@ -9,7 +9,6 @@ import (
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
-	"ollama-mcp/policy"
 )
 
 type loadInput struct {
@@ -39,6 +38,7 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 		Description: "Put a model into the memory of the user's own Ollama, so that later calls start at once. A load that takes " +
 			"long goes on by itself: state loading means call again. Not needed before generate, chat or embed.",
 		Effect:    Writes,
+		Toolset:   Models,
 		UsesModel: true,
 	}, func(ctx context.Context, in loadInput, c *call) (loadOutput, error) {
 		model, limits, err := c.named(ctx, in.Model)
@@ -78,7 +78,7 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 }
 
 // check refuses a keep_alive of 0 too: with it Ollama takes a load for an unload.
-func (in *loadInput) check(l policy.Limits) (err error) {
+func (in *loadInput) check(l limits) (err error) {
 	if d, err := time.ParseDuration(in.KeepAlive); err == nil && d == 0 {
 		return &argumentError{fmt.Sprintf("keep_alive %q unloads a model at once", in.KeepAlive), "Leave keep_alive out, or use unload"}
 	}

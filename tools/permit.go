@@ -12,16 +12,22 @@ import (
 // chooseFunc settles which model a call uses; see [fleet.Fleet.Choose].
 type chooseFunc func(ctx context.Context, named ollama.Name, capability string, may func(ollama.Name) bool) (ollama.Name, error)
 
+// limits are what bounds the arguments of a call.
+type limits struct {
+	policy.Limits               // of the caller
+	keepAlive     time.Duration // of all callers; 0 is none
+}
+
 // model settles which model the call uses, from an argument that may be empty, and that the
 // caller may use it. It returns the limits that hold with it.
-func (c *call) model(ctx context.Context, choose chooseFunc, argument, capability string) (ollama.Name, policy.Limits, error) {
+func (c *call) model(ctx context.Context, choose chooseFunc, argument, capability string) (ollama.Name, limits, error) {
 	if argument != "" {
-		named, limits, err := c.named(ctx, argument)
+		named, l, err := c.named(ctx, argument)
 		if err != nil {
-			return "", limits, err
+			return "", l, err
 		}
 		named, err = choose(ctx, named, capability, nil)
-		return named, limits, err
+		return named, l, err
 	}
 	var may func(ollama.Name) bool
 	if c.pass != nil {
@@ -29,27 +35,32 @@ func (c *call) model(ctx context.Context, choose chooseFunc, argument, capabilit
 	}
 	chosen, err := choose(ctx, "", capability, may)
 	if err != nil {
-		return "", policy.Limits{}, err
+		return "", limits{}, err
 	}
-	limits, err := c.pass.Use(ctx, chosen)
-	return chosen, limits, err
+	l, err := c.use(ctx, chosen)
+	return chosen, l, err
 }
 
 // named is model for an argument that must be given. Whether a model that the caller may
 // not use is installed does not show: nothing is asked of Ollama before.
-func (c *call) named(ctx context.Context, argument string) (ollama.Name, policy.Limits, error) {
+func (c *call) named(ctx context.Context, argument string) (ollama.Name, limits, error) {
 	n, err := modelArgument(argument)
 	if err != nil {
-		return "", policy.Limits{}, err
+		return "", limits{}, err
 	}
-	limits, err := c.pass.Use(ctx, n)
-	return n, limits, err
+	l, err := c.use(ctx, n)
+	return n, l, err
+}
+
+func (c *call) use(ctx context.Context, model ollama.Name) (limits, error) {
+	l, err := c.pass.Use(ctx, model)
+	return limits{l, c.tool.most}, err
 }
 
 // within holds the arguments to the limits: one that is above is an error, and one that is
 // left out is set where Ollama's default would be above. What num_ctx defaults to is the
 // operator's to set on the host.
-func (s *sampling) within(l policy.Limits) (err error) {
+func (s *sampling) within(l limits) (err error) {
 	if l.MaxNumPredict != nil && (s.Options == nil || s.Options.NumPredict == nil) {
 		var o ollama.Options
 		if s.Options != nil {
@@ -71,7 +82,7 @@ func (s *sampling) within(l policy.Limits) (err error) {
 	return err
 }
 
-func numCtxWithin(argument string, n *int, l policy.Limits) error {
+func numCtxWithin(argument string, n *int, l limits) error {
 	if n != nil && l.MaxNumCtx != nil && *n > *l.MaxNumCtx {
 		return above(argument, *n, *l.MaxNumCtx)
 	}
@@ -83,16 +94,17 @@ func numCtxWithin(argument string, n *int, l policy.Limits) error {
 const defaultKeepAlive = 5 * time.Minute
 
 // keepAliveWithin returns the keep_alive to send for one that checkKeepAlive has seen.
-// With a limit one is always sent: the host's own default may be for ever.
-func keepAliveWithin(s string, l policy.Limits) (string, error) {
-	if l.MaxKeepAlive == nil {
-		return s, nil
+// With a limit of the caller's one is always sent: the host's own default may be for ever.
+func keepAliveWithin(s string, l limits) (string, error) {
+	most := l.keepAlive
+	if of := l.MaxKeepAlive; of != nil && (most == 0 || *of < most) {
+		most = *of
 	}
-	if s == "" {
-		return min(defaultKeepAlive, *l.MaxKeepAlive).String(), nil
-	}
-	if d, _ := time.ParseDuration(s); d < 0 || d > *l.MaxKeepAlive { // below 0 is for ever
-		return "", above("keep_alive", s, *l.MaxKeepAlive)
+	switch d, _ := time.ParseDuration(s); {
+	case s == "" && l.MaxKeepAlive != nil:
+		return min(defaultKeepAlive, most).String(), nil
+	case s != "" && most > 0 && (d < 0 || d > most): // below 0 is for ever
+		return "", above("keep_alive", s, most)
 	}
 	return s, nil
 }

@@ -77,6 +77,7 @@ func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem 
 		argument  *argumentError
 		choice    *fleet.ChoiceError
 		cloud     *fleet.CloudError
+		pinned    *fleet.PinnedError
 		loading   *fleet.LoadingError
 		vector    *vectorError
 		at        *fleet.Error
@@ -96,6 +97,10 @@ func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem 
 	case errors.As(err, &cloud):
 		return &Problem{Kind: kindCloud, Message: cloud.Error(),
 			Hint: "Use a local model from list_models; the operator set --no-cloud"}
+	case errors.As(err, &pinned):
+		return &Problem{Kind: InvalidArguments,
+			Message: fmt.Sprintf("the operator has pinned num_ctx of %s to %d, so that calls do not reload it; %d is refused", short(pinned.Model), pinned.Pinned, pinned.Asked),
+			Hint:    fmt.Sprintf("Call again with num_ctx %d, or without it", pinned.Pinned)}
 	case errors.As(err, &loading):
 		return &Problem{Kind: kindLoading, Host: loading.Host, Retryable: true,
 			Message: fmt.Sprintf("%s is still loading after %s; the load goes on", loading.Model, loading.For.Round(time.Second)),

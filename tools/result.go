@@ -17,11 +17,11 @@ type answerOutput struct {
 	Thinking   string          `json:"thinking,omitempty"`
 	Structured json.RawMessage `json:"structured,omitempty" jsonschema_description:"the answer as JSON, for json and schema"`
 	Valid      *bool           `json:"valid,omitempty" jsonschema_description:"whether it fits the schema"`
-	Model      ollama.Name     `json:"model"`
-	Host       string          `json:"host"`
+	Model      ollama.Name     `json:"model,omitempty"`
+	Host       string          `json:"host,omitempty"`
 	Remote     bool            `json:"remote,omitempty" jsonschema_description:"ran on ollama.com"`
 	DoneReason string          `json:"done_reason,omitempty"`
-	Truncated  string          `json:"truncated" jsonschema:"enum=no,enum=suspected,enum=yes" jsonschema_description:"whether the prompt was cut"`
+	Truncated  string          `json:"truncated,omitempty" jsonschema:"enum=no,enum=suspected,enum=yes" jsonschema_description:"whether the prompt was cut"`
 	Usage      *usage          `json:"usage,omitempty"`
 	Timing     *timing         `json:"timing,omitempty"`
 	failure

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -25,6 +26,9 @@ import (
 type Options struct {
 	Log    zerolog.Logger // one line per call, with lengths and never prompts or answers
 	Policy *policy.Policy // who may call what; nil allows everything
+	About  About          // for status
+
+	MaxKeepAlive time.Duration // limit on keep_alive of callers; 0 is none
 }
 
 // All returns every tool. Clients see them in the order of the alphabet.
@@ -36,6 +40,7 @@ func All(f *fleet.Fleet, o Options) ([]Tool, error) {
 		listModels(f.Models),
 		load(f.Load),
 		unload(f.Unload),
+		status(f.Status, o.About),
 	)
 }
 
@@ -77,6 +82,7 @@ type Tool struct {
 	Title       string
 	Description string
 	Effect      Effect
+	Toolset     Toolset
 	UsesModel   bool // runs, loads or unloads one
 	Input       *schema.Schema
 	Output      json.RawMessage // JSON Schema of structuredContent
@@ -84,7 +90,8 @@ type Tool struct {
 	call   callFunc
 	log    zerolog.Logger
 	policy *policy.Policy
-	err    error // why the tool's schemas could not be made
+	most   time.Duration // limit on keep_alive of callers; 0 is none
+	err    error         // why the tool's schemas could not be made
 }
 
 // collect finishes the tools and refuses a set in which one is unfinished.
@@ -92,9 +99,12 @@ func collect(o Options, tools ...Tool) ([]Tool, error) {
 	var errs []error
 	for i := range tools {
 		t := &tools[i]
-		t.log, t.policy = o.Log, o.Policy
+		t.log, t.policy, t.most = o.Log, o.Policy, o.MaxKeepAlive
 		if t.Effect == 0 {
 			t.err = errors.Join(t.err, errors.New("no effect stated"))
+		}
+		if !slices.Contains(Toolsets(), t.Toolset) {
+			t.err = errors.Join(t.err, errors.New("no toolset stated"))
 		}
 		if t.err != nil {
 			errs = append(errs, fmt.Errorf("tool %s: %w", t.Name, t.err))

@@ -29,6 +29,7 @@ func unload(run func(context.Context, ollama.Name) (fleet.UnloadState, error)) T
 		Description: "Free the memory that a model takes on the user's own Ollama. The model stays installed. " +
 			"State pending means that calls still run on it; it goes when they end.",
 		Effect:    Writes,
+		Toolset:   Models,
 		UsesModel: true,
 	}, func(ctx context.Context, in unloadInput, c *call) (unloadOutput, error) {
 		model, _, err := c.named(ctx, in.Model)
