@@ -10,11 +10,13 @@ import (
 	"syscall"
 
 	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
 
 	"ollama-mcp/cli"
 	"ollama-mcp/config"
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/policy"
 	"ollama-mcp/tools"
 )
 
@@ -65,10 +67,13 @@ func run(ctx context.Context, args []string) int {
 	log := c.Log.Logger(os.Stderr, isatty.IsTerminal(os.Stderr.Fd()))
 	hosts := newFleet(c)
 	defer hosts.Close()
-	set, err := tools.All(hosts, tools.Options{Log: log, Policy: rules})
+	set, err := tools.All(hosts, toolOptions(c, log, rules))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "ollama-mcp: %v\n", err)
 		return exitError
+	}
+	if set, err = (tools.Selection{Toolsets: c.Tools.Toolsets, Tools: c.Tools.Tools, ReadOnly: c.Tools.ReadOnly}).Select(set); err != nil {
+		return usageError(err)
 	}
 	switch {
 	case c.Call != nil:
@@ -89,8 +94,26 @@ func newFleet(c *config.Config) *fleet.Fleet {
 		fleet.Host{Client: client, Address: c.Ollama.Host.String(), Origin: c.Ollama.Origin},
 		fleet.Options{
 			MaxWait: c.Models.MaxWait, DefaultModel: c.Models.Default, NoCloud: c.Models.NoCloud, WedgeAfter: c.Ollama.WedgeAfter,
+			Pins: c.Models.Pins, AllowNumCtx: c.Models.AllowNumCtx,
 		},
 	)
+}
+
+// toolOptions are what the tools share, and what status tells of the server.
+func toolOptions(c *config.Config, log zerolog.Logger, rules *policy.Policy) tools.Options {
+	keepAlive, _ := c.Models.MaxKeepAlive.MarshalText() // cannot fail
+	return tools.Options{
+		Log: log, Policy: rules, MaxKeepAlive: c.Models.MaxKeepAlive.Limit(),
+		About: tools.About{Version: buildVersion(), Limits: tools.Limits{
+			MaxWait:           c.Models.MaxWait.Seconds(),
+			MaxKeepAlive:      string(keepAlive),
+			MaxCalls:          c.Limits.MaxCalls,
+			MaxCallsPerCaller: c.Limits.MaxCallsPerCaller,
+			MaxMessage:        int64(c.Limits.MaxMessage),
+			DefaultModel:      c.Models.Default,
+			NoCloud:           c.Models.NoCloud,
+		}},
+	}
 }
 
 // buildVersion is the version set by the linker, else the one that go install knows.

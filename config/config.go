@@ -25,6 +25,7 @@ import (
 type Config struct {
 	Ollama OllamaConfig
 	Models ModelConfig
+	Tools  ToolConfig
 	Limits LimitConfig
 	Serve  ServeConfig
 	Auth   AuthConfig
@@ -50,7 +51,18 @@ type ModelConfig struct {
 	NoCloud      bool          `arg:"--no-cloud" help:"refuse models that run on ollama.com"`
 	MaxWait      time.Duration `arg:"--max-wait" placeholder:"TIME" help:"answer that a model is still loading after this long; below the 60 s after which clients give up"`
 
-	Default ollama.Name `arg:"-"` // DefaultModel, canonical
+	MaxKeepAlive KeepAlive `arg:"--max-keep-alive" placeholder:"TIME" help:"longest keep_alive of a call; forever allows all, negative ones too, which keep a model loaded for good"`
+	AllowNumCtx  bool      `arg:"--allow-num-ctx" help:"let calls have another num_ctx than the one that the file pins; each change reloads the model"`
+
+	Default ollama.Name               `arg:"-"` // DefaultModel, canonical
+	Pins    map[ollama.Name]fleet.Pin `arg:"-"` // the file's section models
+}
+
+// ToolConfig says which tools are offered.
+type ToolConfig struct {
+	Toolsets Words `arg:"--toolsets" placeholder:"LIST" help:"which sets of tools are offered, with commas between; without it all but library"`
+	Tools    Words `arg:"--tools" placeholder:"LIST" help:"offer these tools alone, whatever their sets, with commas between"`
+	ReadOnly bool  `arg:"--read-only" help:"offer only tools that change nothing; running a model is no change, loading one for later is"`
 }
 
 // LimitConfig bounds what a client can make the server do.
@@ -110,7 +122,7 @@ func (*Command) Epilogue() string {
 func defaults() *Config {
 	return &Config{
 		Ollama: OllamaConfig{Stall: 120 * time.Second, WedgeAfter: fleet.DefaultWedgeAfter},
-		Models: ModelConfig{MaxWait: fleet.DefaultMaxWait},
+		Models: ModelConfig{MaxWait: fleet.DefaultMaxWait, MaxKeepAlive: KeepAlive(time.Hour)},
 		Limits: LimitConfig{MaxCalls: 2048, MaxCallsPerCaller: 64, MaxMessage: 16 << 20, ProgressInterval: 100 * time.Millisecond, Drain: 3 * time.Second},
 		Serve:  ServeConfig{Listen: "127.0.0.1:8811", SSE: "on", MaxStreams: 8192, MaxStreamsPerCaller: 1024},
 		Log:    LogConfig{LogLevel: "warn", LogFormat: "auto"},
@@ -119,7 +131,7 @@ func defaults() *Config {
 
 // sections are the parts of the settings, in the order of the help.
 func (c *Config) sections() []any {
-	return []any{&c.Ollama, &c.Models, &c.Limits, &c.Serve, &c.Auth, &c.Log}
+	return []any{&c.Ollama, &c.Models, &c.Tools, &c.Limits, &c.Serve, &c.Auth, &c.Log}
 }
 
 // Parse reads the settings. done reports that help or the version went to stdout and

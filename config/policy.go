@@ -11,7 +11,7 @@ import (
 	"ollama-mcp/policy"
 )
 
-// policyKey is the one key of the file that is no flag.
+// policyKey is the key of the file that says who may call what.
 const policyKey = "policy"
 
 // PolicyConfig says who may call what. It is the file's section policy.

@@ -119,20 +119,30 @@ func (c *Config) readFile(args []string) (map[string]any, error) {
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) { // what stands there would be ignored
 		return nil, fmt.Errorf("--config: %s: there is more after the end of the document: only one document, without --- or ... lines, is read", path)
 	}
-	if section, ok := nodes[policyKey]; ok {
-		if err := c.Policy.read(path, &section); err != nil {
-			return nil, err
+	// These keys are no flags.
+	for key, read := range map[string]func(string, *yaml.Node) error{policyKey: c.Policy.read, modelsKey: c.Models.readPins} {
+		if section, ok := nodes[key]; ok {
+			if err := read(path, &section); err != nil {
+				return nil, err
+			}
+			delete(nodes, key)
 		}
-		delete(nodes, policyKey)
 	}
 	values := map[string]any{}
 	for key, node := range nodes {
 		if names := c.names(); !slices.Contains(names, key) {
-			return nil, fmt.Errorf("--config: %s: unknown setting %q%s", path, key, nearest(key, append(names, policyKey)))
+			return nil, fmt.Errorf("--config: %s: unknown setting %q%s", path, key, nearest(key, append(names, policyKey, modelsKey)))
 		}
 		var value any
 		if err := node.Load(&value); err != nil {
 			return nil, fmt.Errorf("--config: %s: %s: %w", path, key, err)
+		}
+		if list, ok := value.([]any); ok { // as a flag has it
+			var words []string
+			for _, word := range list {
+				words = append(words, fmt.Sprint(word))
+			}
+			value = strings.Join(words, ",")
 		}
 		values[key] = value
 	}

@@ -137,7 +137,9 @@ func TestCancelStopsAllSides(t *testing.T) {
 }
 
 func TestPanicOfOneSide(t *testing.T) {
-	choose := func(_ context.Context, named ollama.Name, _ string, _ func(ollama.Name) bool) (ollama.Name, error) { return named, nil }
+	choose := func(_ context.Context, named ollama.Name, _ string, _ func(ollama.Name) bool) (ollama.Name, error) {
+		return named, nil
+	}
 	tool := generate(choose, func(_ context.Context, r *ollama.GenerateRequest, _ fleet.Watch) iter.Seq2[ollama.Chunk, error] {
 		return func(yield func(ollama.Chunk, error) bool) {
 			if r.Model == "b:latest" {
