@@ -223,7 +223,7 @@ func TestTerminate(t *testing.T) {
 func TestDemo(t *testing.T) {
 	address := ollamatest.NewReal(t).URL
 	s := serve(t, address)
-	s.must("load", `{"model":"tiny","keep_alive":"2h"}`)
+	s.must("load", `{"model":"tiny","keep_alive":"1h"}`)
 	cmd := exec.CommandContext(s.ctx, "ollama-mcp", "demo")
 	cmd.Env = environ("OLLAMA_HOST=" + address)
 	out, err := cmd.CombinedOutput()

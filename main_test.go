@@ -19,10 +19,15 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs testdata/script against a real Ollama at $REAL.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata/script") }
+
+// TestModelScripts runs those that load the model in their own ways, which the others would undo.
+func TestModelScripts(t *testing.T) { runScripts(t, "testdata/script-models") }
+
+func runScripts(t *testing.T, dir string) {
 	real := ollamatest.NewReal(t)
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},

@@ -142,7 +142,7 @@ func (t *Tool) definition() mcp.Tool {
 // Instructions is what a server tells a model about all tools together.
 const Instructions = `This server runs models on the user's own Ollama: private, local, free of charge, slower and often smaller than you.
 - generate: one prompt, one answer. chat: a conversation, or when the local model may ask for tools.
-- embed: vectors for search and clustering. list_models: what is installed, what it can do, what is loaded.
+- embed: vectors for search and clustering. list_models: what is installed, what it can do, what is loaded. status: what goes on, and the limits.
 - load, unload: put a model in memory before a long piece of work, free the memory after it. generate, chat and embed load by themselves.
 - Leave model out to use the operator's default or the only fitting model; else take a name from list_models.
 - For JSON that fits a schema pass schema; the answer is checked here and comes back under structured with valid true or false.
