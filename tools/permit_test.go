@@ -299,3 +299,44 @@ func TestForbiddenToolsAreHiddenAndSayWhy(t *testing.T) {
 		}
 	}
 }
+
+// TestMaxKeepAlive: the operator's limit holds for all callers, beside those of the policy,
+// and for nobody who names no keep_alive.
+func TestMaxKeepAlive(t *testing.T) {
+	tests := []struct {
+		asked  string
+		most   time.Duration
+		policy *time.Duration
+		want   string
+		limit  string // in the words of an error
+	}{
+		{"", time.Hour, nil, "", ""},
+		{"1h", time.Hour, nil, "1h", ""},
+		{"61m", time.Hour, nil, "", "1h0m0s"},
+		{"-1s", time.Hour, nil, "", "1h0m0s"},
+		{"0", time.Hour, nil, "0", ""},
+		{"-1s", 0, nil, "-1s", ""},
+		{"", time.Minute, new(10 * time.Minute), "1m0s", ""},
+		{"", time.Hour, new(10 * time.Minute), "5m0s", ""},
+		{"20m", time.Hour, new(10 * time.Minute), "", "10m0s"},
+		{"5m", time.Minute, new(10 * time.Minute), "", "1m0s"},
+		{"5m", 0, new(10 * time.Minute), "5m", ""},
+	}
+	for _, tt := range tests {
+		got, err := keepAliveWithin(tt.asked, limits{policy.Limits{MaxKeepAlive: tt.policy}, tt.most})
+		if got != tt.want || (err != nil) != (tt.limit != "") || err != nil && !strings.Contains(err.Error(), tt.limit) {
+			t.Errorf("keepAliveWithin(%q) with limits %s and %v = %q, %v; want %q and %q in an error", tt.asked, tt.most, tt.policy, got, err, tt.want, tt.limit)
+		}
+	}
+	onFake(t, ollamatest.Script{}, fleet.Options{}, func(b *bench) {
+		for i := range b.set {
+			b.set[i].most = time.Hour
+		}
+		for _, tool := range []string{"generate", "chat", "embed", "load"} {
+			args := strings.TrimSuffix(everyTool[tool], "}") + `,"keep_alive":"2h"}`
+			if r := b.call(b.t.Context(), tool, args); r.error == nil || r.error.Kind != InvalidArguments || !strings.Contains(r.error.Message, "1h0m0s") {
+				t.Errorf("%s(%s): %+v, want kind %s and the limit", tool, args, r.error, InvalidArguments)
+			}
+		}
+	})
+}

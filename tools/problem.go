@@ -189,7 +189,7 @@ func hostProblem(e *ollama.Error, at *fleet.Error, sees func(ollama.Name) bool) 
 		p.Hint = "list_models shows the capabilities of each model"
 	case ollama.TooLong:
 		p.Message = fmt.Sprintf("the input does not fit the context of %s: %s", at.Model, said)
-		p.Hint = "Shorten it, or set truncate to true and lose part of it; generate and chat also take a higher options.num_ctx"
+		p.Hint = "Shorten it, or set truncate to true and lose part of it; generate and chat also take a higher options.num_ctx, unless the operator has pinned it"
 	case ollama.Invalid:
 		p.Message = "Ollama refused the request: " + said
 		p.Hint = "Correct the argument that it names; a schema must do without recursion"
