@@ -96,8 +96,8 @@ func TestSideBySideAtOnce(t *testing.T) {
 				t.Errorf("no progress of %q, got %v", want, said)
 			}
 		}
-		if took := time.Since(start); took > 4*time.Second {
-			t.Errorf("two answers of 3 s took %s, want them at once", took)
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("two answers of 2 s took %s, want them at once", took)
 		}
 	})
 }

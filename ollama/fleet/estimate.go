@@ -12,7 +12,7 @@ import (
 //
 // Measured on the vocabularies r50k, cl100k and o200k (github.com/tiktoken-go/tokenizer),
 // which are near those of Llama 3, Qwen and gpt-oss: 0.7 of the true count for English prose,
-// 0.3 to 0.5 for German, 0.4 to 0.55 for Go code, 0.15 to 0.45 for Chinese, Japanese,
+// 0.3 to 0.5 for German, 0.4 to 0.55 for Go code, 0.14 to 0.43 for Chinese, Japanese,
 // Korean, Russian and Greek, 0.4 for base64, and never above it.
 func leastTokens(text string) int {
 	tokens, run, of := 0, 0, blank
@@ -43,7 +43,7 @@ const (
 
 // most is how many characters of a class a token stands for at most. The longest in the
 // vocabularies above: 36 letters, 16 zeros, 114 of a ruler. Tokens of 7 and 11 ideographs
-// are thanks in Japanese; no usual text has more than 2.4 in one on average.
+// are thanks in Japanese; usual texts have fewer than 2 in one on average.
 func (c class) most() int {
 	return [...]int{blank: 128, word: 40, number: 16, ideograph: 4}[c]
 }
