@@ -30,7 +30,8 @@ const (
 var (
 	// ErrNoJob is the answer to an id that is unknown, expired or another owner's.
 	ErrNoJob = errors.New("no such job")
-	// ErrFull is why a call could not become a job: there are Options.Max, and all run.
+	// ErrFull is why a call could not become a job: there are Options.Max, and all run, or
+	// Options.MaxRunning of its owner.
 	ErrFull = errors.New("too many jobs are running")
 	// ErrTooLarge is the error of a job whose result did not fit in Options.MaxBytes.
 	ErrTooLarge = errors.New("the result is too large to be kept")
@@ -46,6 +47,8 @@ type Options struct {
 	TTL time.Duration
 	// Max is how many jobs there may be, running or ended. Default 1,000.
 	Max int
+	// MaxRunning is how many jobs of one owner may run. Default 256.
+	MaxRunning int
 	// MaxBytes bounds what is kept of all calls and jobs, text and results. Default 256 MiB.
 	MaxBytes int64
 	// MaxText bounds the text of one job, in bytes. Default 4 MiB.
@@ -60,6 +63,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.TTL = cmp.Or(o.TTL, time.Hour)
 	o.Max = cmp.Or(o.Max, 1000)
+	o.MaxRunning = cmp.Or(o.MaxRunning, 256)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 256<<20)
 	o.MaxText = cmp.Or(o.MaxText, 4<<20)
 	o.Grace = cmp.Or(o.Grace, 5*time.Second)

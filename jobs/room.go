@@ -12,11 +12,21 @@ import (
 
 // publish makes a call a job if there is room.
 func (t *Table) publish(j *Job) {
-	if len(t.jobs) >= t.opts.Max && !t.evict() {
+	if t.runningOf(j.call.Owner) >= t.opts.MaxRunning || len(t.jobs) >= t.opts.Max && !t.evict() {
 		return
 	}
 	j.id = strings.ToLower(rand.Text()) // base32 of at least 128 random bits
 	t.jobs[j.id] = j
+}
+
+// runningOf returns how many jobs of an owner run.
+func (t *Table) runningOf(owner string) (n int) {
+	for j := range t.running {
+		if j.id != "" && j.call.Owner == owner {
+			n++
+		}
+	}
+	return n
 }
 
 // evict drops the job that ended first, if any has.

@@ -40,6 +40,23 @@ func TestTooLarge(t *testing.T) {
 	})
 }
 
+// One owner cannot take all the room.
+func TestFullOfOneOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable(t, Options{MaxRunning: 1})
+		first := published(t, table, "ann", answers(nil, "a", "b", "c"))
+		published(t, table, "bob", answers(nil, "a"))
+		j := table.Start(t.Context(), Call{Owner: "ann"}, answers(nil, "a", "b", "c", "d"))
+		if s, err := j.Wait(t.Context(), 0, nil); !errors.Is(err, ErrFull) || s.ID != "" {
+			t.Errorf("Wait of an owner with as many jobs as may run = %+v, %v; want %v", s, err, ErrFull)
+		}
+		<-first.done
+		if s, err := j.Wait(t.Context(), 0, nil); err != nil || s.ID == "" {
+			t.Errorf("Wait after the owner's job has ended = %+v, %v; want a job", s, err)
+		}
+	})
+}
+
 // A full table makes room of what has ended, and of nothing else.
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
