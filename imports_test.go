@@ -14,13 +14,13 @@ import (
 // mayImport is who may import whom inside this module: imports go down only. A package
 // that is missing here may not be imported by anybody but main.
 var mayImport = map[string][]string{
-	".":                 {"cli", "config", "conformance", "ollama", "ollama/fleet", "policy", "tools", "transport", "transport/auth"},
+	".":                 {"cli", "config", "conformance", "jobs", "ollama", "ollama/fleet", "policy", "tools", "transport", "transport/auth"},
 	"cli":               {"config", "ollama", "ollama/fleet", "ollama/ollamatest", "policy", "schema", "tools", "transport", "transport/auth"},
 	"config":            {"ollama", "ollama/fleet", "policy", "schema"},
 	"conformance":       {},
 	"jobs":              {},
 	"policy":            {"ollama", "transport/auth"},
-	"tools":             {"ollama", "ollama/fleet", "policy", "schema", "transport/auth"},
+	"tools":             {"jobs", "ollama", "ollama/fleet", "policy", "schema", "transport/auth"},
 	"transport":         {"transport/auth"},
 	"transport/auth":    {},
 	"schema":            {},

@@ -8,12 +8,14 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 
 	"ollama-mcp/cli"
 	"ollama-mcp/config"
+	"ollama-mcp/jobs"
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/policy"
@@ -67,7 +69,12 @@ func run(ctx context.Context, args []string) int {
 	log := c.Log.Logger(os.Stderr, isatty.IsTerminal(os.Stderr.Fd()))
 	hosts := newFleet(c)
 	defer hosts.Close()
-	set, err := tools.All(hosts, toolOptions(c, log, rules))
+	o := toolOptions(c, log, rules)
+	if c.Call == nil { // the command is there to wait
+		o.Jobs = jobs.New(jobs.Options{TTL: c.Limits.JobTTL})
+		defer endJobs(after(ctx, c.Limits.Drain), o.Jobs, c.Limits.Drain, log)
+	}
+	set, err := tools.All(hosts, o)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "ollama-mcp: %v\n", err)
 		return exitError
@@ -93,7 +100,7 @@ func newFleet(c *config.Config) *fleet.Fleet {
 	return fleet.New(
 		fleet.Host{Client: client, Address: c.Ollama.Host.String(), Origin: c.Ollama.Origin},
 		fleet.Options{
-			MaxWait: c.Models.MaxWait, DefaultModel: c.Models.Default, NoCloud: c.Models.NoCloud, WedgeAfter: c.Ollama.WedgeAfter,
+			DefaultModel: c.Models.Default, NoCloud: c.Models.NoCloud, WedgeAfter: c.Ollama.WedgeAfter,
 			Pins: c.Models.Pins, AllowNumCtx: c.Models.AllowNumCtx,
 		},
 	)
@@ -103,7 +110,7 @@ func newFleet(c *config.Config) *fleet.Fleet {
 func toolOptions(c *config.Config, log zerolog.Logger, rules *policy.Policy) tools.Options {
 	keepAlive, _ := c.Models.MaxKeepAlive.MarshalText() // cannot fail
 	return tools.Options{
-		Log: log, Policy: rules, MaxKeepAlive: c.Models.MaxKeepAlive.Limit(),
+		Log: log, Policy: rules, MaxWait: c.Models.MaxWait, MaxKeepAlive: c.Models.MaxKeepAlive.Limit(),
 		About: tools.About{Version: buildVersion(), Limits: tools.Limits{
 			MaxWait:           c.Models.MaxWait.Seconds(),
 			MaxKeepAlive:      string(keepAlive),
@@ -113,6 +120,23 @@ func toolOptions(c *config.Config, log zerolog.Logger, rules *policy.Policy) too
 			DefaultModel:      c.Models.Default,
 			NoCloud:           c.Models.NoCloud,
 		}},
+	}
+}
+
+// after returns a context that ends some time after ctx.
+func after(ctx context.Context, d time.Duration) context.Context {
+	later, end := context.WithCancel(context.Background())
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, end) })
+	return later
+}
+
+// endJobs lets running jobs go on for as long as calls may, and not beyond ctx, then cancels
+// them.
+func endJobs(ctx context.Context, t *jobs.Table, drain time.Duration, log zerolog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, drain)
+	defer cancel()
+	if !t.Shutdown(ctx) {
+		log.Error().Msg("leaving jobs behind that do not end when cancelled")
 	}
 }
 

@@ -21,6 +21,16 @@ import (
 // whole reads a call to its answer; its deltas must be its text.
 func whole(t *testing.T, all <-chan message, id int) *result {
 	t.Helper()
+	r, text := ended(t, all, id)
+	if got := r.Structured.Text; text != got {
+		t.Errorf("call %d: deltas %q, text %q; want them equal", id, text, got)
+	}
+	return r
+}
+
+// ended reads a call to its answer, and its deltas.
+func ended(t *testing.T, all <-chan message, id int) (r *result, deltas string) {
+	t.Helper()
 	var text strings.Builder
 	for m := range all {
 		if m.Method != "" {
@@ -30,13 +40,10 @@ func whole(t *testing.T, all <-chan message, id int) *result {
 		if string(m.ID) != fmt.Sprint(id) || m.Result == nil {
 			t.Fatalf("answer %s, error %s; want a result of call %d", m.ID, m.Error, id)
 		}
-		if got := m.Result.Structured.Text; text.String() != got {
-			t.Errorf("call %d: deltas %q, text %q; want them equal", id, text.String(), got)
-		}
-		return m.Result
+		return m.Result, text.String()
 	}
 	t.Fatalf("call %d has no answer", id)
-	return nil
+	return nil, ""
 }
 
 // The main job on a real Ollama, by each transport.
@@ -283,7 +290,7 @@ policy:
 		{"ci", ci, "embed list_models",
 			[]string{"embed", `{"input":["x"]}`, "embed", `{"model":"tiny","input":["x"]}`, "generate", `{"prompt":"x"}`},
 			[]string{"", "forbidden", "forbidden"}},
-		{"ops", ops, "chat embed generate list_models load status unload",
+		{"ops", ops, "cancel_job chat embed generate jobs list_models load status unload",
 			[]string{"generate", `{"model":"tiny","prompt":"x"}`, "generate", `{"model":"tiny","prompt":"x"}`},
 			[]string{"", "rate_limited"}},
 		{"nobody", nobody, "", []string{"list_models", `{}`}, []string{"forbidden"}},

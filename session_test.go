@@ -67,6 +67,16 @@ type result struct {
 			Capabilities []string        `json:"capabilities"`
 			Loaded       json.RawMessage `json:"loaded"`
 		} `json:"models"`
+		Job struct {
+			ID    string `json:"id"`
+			State string `json:"state"`
+		} `json:"job"`
+		Result struct {
+			Text  string `json:"text"`
+			Usage struct {
+				OutputTokens int `json:"output_tokens"`
+			} `json:"usage"`
+		} `json:"result"`
 		Error struct {
 			Kind    string `json:"kind"`
 			Message string `json:"message"`

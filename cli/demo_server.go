@@ -73,9 +73,13 @@ func (s *demoServer) close() error { return s.client.Close() }
 
 // reply is what the demo reads of a tool's structured result.
 type reply struct {
-	State string `json:"state"`
-	Text  string `json:"text"`
-	Usage struct {
+	Job struct {
+		ID    string `json:"id"`
+		State string `json:"state"`
+	} `json:"job"`
+	Result json.RawMessage `json:"result"` // of a job that has ended
+	Text   string          `json:"text"`
+	Usage  struct {
 		PromptTokens int `json:"prompt_tokens"`
 		OutputTokens int `json:"output_tokens"`
 	} `json:"usage"`
@@ -89,15 +93,12 @@ type reply struct {
 	words string // what the tool says
 }
 
-// loading reports whether the model was still being loaded when the tool answered.
-func (r *reply) loading() bool { return r.State == "loading" || r.Error.Kind == "loading" }
-
 // toolError is an error that a tool reported.
 type toolError struct{ tool, words string }
 
 func (e *toolError) Error() string { return e.tool + ": " + e.words }
 
-// call calls a tool, again for as long as its model is loading. The error is a
+// call calls a tool, and waits for its job when the call takes long. The error is a
 // [*toolError] when the tool reports one.
 func (s *demoServer) call(ctx context.Context, tool string, args map[string]any, report func(progress)) (reply, error) {
 	s.watch(report)
@@ -115,8 +116,10 @@ func (s *demoServer) call(ctx context.Context, tool string, args map[string]any,
 		switch {
 		case err != nil:
 			return reply{}, fmt.Errorf("%s: %w", tool, err)
-		case r.loading():
-		case result.IsError:
+		case r.Job.State == "running":
+			request.Params.Name = "jobs"
+			request.Params.Arguments = map[string]any{"id": r.Job.ID, "wait": 50}
+		case r.Error.Kind != "":
 			return r, &toolError{tool, r.words}
 		default:
 			return r, nil
@@ -134,7 +137,10 @@ func readReply(result *mcp.CallToolResult) (r reply, err error) {
 	if err != nil {
 		return r, err
 	}
-	return r, json.Unmarshal(structured, &r)
+	if err := json.Unmarshal(structured, &r); err != nil || r.Result == nil {
+		return r, err
+	}
+	return r, json.Unmarshal(r.Result, &r)
 }
 
 // progress is a progress notification.

@@ -49,7 +49,7 @@ type OllamaConfig struct {
 type ModelConfig struct {
 	DefaultModel string        `arg:"--default-model" placeholder:"MODEL" help:"model for calls that name none"`
 	NoCloud      bool          `arg:"--no-cloud" help:"refuse models that run on ollama.com"`
-	MaxWait      time.Duration `arg:"--max-wait" placeholder:"TIME" help:"answer that a model is still loading after this long; below the 60 s after which clients give up"`
+	MaxWait      time.Duration `arg:"--max-wait" placeholder:"TIME" help:"make a job of a call that takes longer, unless it says wait; below the 60 s after which clients give up"`
 
 	MaxKeepAlive KeepAlive `arg:"--max-keep-alive" placeholder:"TIME" help:"longest keep_alive of a call; forever allows all, negative ones too, which keep a model loaded for good"`
 	AllowNumCtx  bool      `arg:"--allow-num-ctx" help:"let calls have another num_ctx than the one that the file pins; each change reloads the model"`
@@ -71,7 +71,8 @@ type LimitConfig struct {
 	MaxCallsPerCaller int           `arg:"--max-calls-per-caller" placeholder:"N" help:"calls in flight of one caller; without authentication there is one"`
 	MaxMessage        Size          `arg:"--max-message" placeholder:"SIZE" help:"largest message from a client"`
 	ProgressInterval  time.Duration `arg:"--progress-interval" placeholder:"TIME" help:"least time between two progress notifications of a call"`
-	Drain             time.Duration `arg:"--drain" placeholder:"TIME" help:"how long running calls may go on when the client has left or the server must end"`
+	JobTTL            time.Duration `arg:"--job-ttl" placeholder:"TIME" help:"how long the result of a job is kept"`
+	Drain             time.Duration `arg:"--drain" placeholder:"TIME" help:"how long running calls, and then jobs, may go on when the client has left or the server must end"`
 }
 
 // LogConfig says what is logged to stderr, and how.
@@ -122,8 +123,8 @@ func (*Command) Epilogue() string {
 func defaults() *Config {
 	return &Config{
 		Ollama: OllamaConfig{Stall: 120 * time.Second, WedgeAfter: fleet.DefaultWedgeAfter},
-		Models: ModelConfig{MaxWait: fleet.DefaultMaxWait, MaxKeepAlive: KeepAlive(time.Hour)},
-		Limits: LimitConfig{MaxCalls: 2048, MaxCallsPerCaller: 64, MaxMessage: 16 << 20, ProgressInterval: 100 * time.Millisecond, Drain: 3 * time.Second},
+		Models: ModelConfig{MaxWait: 50 * time.Second, MaxKeepAlive: KeepAlive(time.Hour)},
+		Limits: LimitConfig{MaxCalls: 2048, MaxCallsPerCaller: 64, MaxMessage: 16 << 20, ProgressInterval: 100 * time.Millisecond, JobTTL: time.Hour, Drain: 3 * time.Second},
 		Serve:  ServeConfig{Listen: "127.0.0.1:8811", SSE: "on", MaxStreams: 8192, MaxStreamsPerCaller: 1024},
 		Log:    LogConfig{LogLevel: "warn", LogFormat: "auto"},
 	}

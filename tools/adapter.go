@@ -12,24 +12,18 @@ import (
 	"github.com/mark3labs/mcp-go/server"
 	"github.com/rs/zerolog"
 
+	"ollama-mcp/jobs"
 	"ollama-mcp/ollama"
 	"ollama-mcp/policy"
 	"ollama-mcp/schema"
 	"ollama-mcp/transport/auth"
 )
 
-// Progress is how far a call has come. Message may be called later, again, and from
-// another goroutine: that is how a quiet call can say how long it has been waiting.
-type Progress struct {
-	Phase   string
-	Done    float64 // tokens so far
-	Total   float64 // tokens at most, 0 when unknown
-	Delta   string  // text since the report before: joined, a call's deltas are its text
-	Message func() string
-}
+// Progress is how far a call has come: Done and Total are tokens or bytes.
+type Progress = jobs.Progress
 
 // Report takes a call's progress. It never blocks and never fails.
-type Report func(Progress)
+type Report = jobs.Report
 
 // call is one call, as a tool's function sees it.
 type call struct {
@@ -37,10 +31,14 @@ type call struct {
 	pass   *policy.Pass // what the caller may use
 	tool   *Tool
 	failed func(error) *Problem // words an error of a part of the call
+	tell   func(jobs.Update)    // progress of a job that the call waits for; nil when nobody wants it
 }
 
-// callFunc is a tool's typed function behind JSON.
-type callFunc func(ctx context.Context, args json.RawMessage, c *call) outcome
+// request is what a call asks for, once its arguments have been read.
+type request struct {
+	wait *float64 // seconds until it is a job; nil when the caller does not say
+	run  func(context.Context, *call) outcome
+}
 
 // outcome is what came of a call: an output, an error, or both when part of an answer
 // had come before the error.
@@ -65,86 +63,143 @@ type failure struct {
 func (f *failure) fail(p *Problem)   { f.Error = p }
 func (f *failure) problem() *Problem { return f.Error }
 
-// define makes a tool of its words and its typed function. Out's pointer is the output.
+// define makes a tool of its words and its typed function. Out's pointer is the output. The
+// tool is a long one when In embeds [patience] and Out [deferrable]: neither comes alone.
 func define[In, Out any, P interface {
 	*Out
 	output
 }](t Tool, run func(context.Context, In, *call) (Out, error)) Tool {
-	var inErr, outErr error
+	var inErr, outErr, longErr error
 	t.Input, inErr = schema.Input[In]()
 	t.Output, outErr = schema.Output[Out]()
-	if t.err = errors.Join(inErr, outErr); t.err != nil {
+	_, t.long = any(new(In)).(patient)
+	if _, ok := any(new(Out)).(deferring); ok != t.long {
+		longErr = errors.New("of patience and deferrable one is missing")
+	}
+	if t.err = errors.Join(inErr, outErr, longErr); t.err != nil {
 		return t
 	}
 	in := t.Input
-	t.call = func(ctx context.Context, args json.RawMessage, c *call) outcome {
-		var input In
-		if err := in.Decode(args, &input); err != nil {
-			return outcome{&empty{}, err}
+	t.read = func(args json.RawMessage) (r request, err error) {
+		input := new(In)
+		if err := in.Decode(args, input); err != nil {
+			return r, err
 		}
-		out, err := run(ctx, input, c)
-		if err != nil && reflect.ValueOf(out).IsZero() {
-			return outcome{&empty{}, err} // no field may look like an answer
+		if p, ok := any(input).(patient); ok {
+			r.wait = p.seconds()
 		}
-		return outcome{P(&out), err}
+		r.run = func(ctx context.Context, c *call) outcome {
+			out, err := run(ctx, *input, c)
+			if err != nil && reflect.ValueOf(out).IsZero() {
+				return outcome{&empty{}, err} // no field may look like an answer
+			}
+			return outcome{P(&out), err}
+		}
+		return r, nil
 	}
 	return t
 }
 
 // Call runs the tool. What goes wrong, a panic included, is in the result: one sentence
 // of what happened, one of what to do next, and the same under structuredContent.error.
+// A long tool's call that takes longer than its caller waits becomes a job, which the result
+// names. report is nil when nobody wants to hear of progress.
 func (t *Tool) Call(ctx context.Context, args json.RawMessage, requestID string, report Report) *mcp.CallToolResult {
+	ctx = ollama.WithRequestID(ctx, requestID)
 	start := time.Now()
-	word := func(err error) *Problem {
-		return problem(err, requestID, func(n ollama.Name) bool { return t.policy.Allow(ctx, t.Name, n) == nil })
+	r, pass, err := t.enter(ctx, args)
+	if err != nil {
+		return t.result(ctx, outcome{&empty{}, err}, requestID, start)
 	}
-	c := &call{report: report, tool: t, failed: func(err error) *Problem {
-		p := word(err)
-		t.logCall(ctx, err, p, requestID, time.Since(start))
-		return p
-	}}
-	o := t.run(ollama.WithRequestID(ctx, requestID), args, c)
-	var p *Problem
-	if o.err != nil {
-		p = word(o.err)
-		o.output.fail(p)
-	}
-	t.logCall(ctx, o.err, p, requestID, time.Since(start))
-	result := &mcp.CallToolResult{StructuredContent: o.output, IsError: p != nil}
-	if p != nil {
-		result.Content = append(result.Content, mcp.NewTextContent(p.sentence()))
-	}
-	for _, w := range o.output.words() {
-		if w != "" {
-			result.Content = append(result.Content, mcp.NewTextContent(w))
+	work := func(ctx context.Context, c *call) (*mcp.CallToolResult, error) {
+		defer pass.Leave()
+		c.pass, c.tool = pass, t
+		c.failed = func(err error) *Problem {
+			p := t.problem(ctx, err, requestID)
+			t.logCall(ctx, err, p, requestID, time.Since(start))
+			return p
 		}
+		o := t.run(ctx, r, c)
+		return t.result(ctx, o, requestID, start), o.err
 	}
+	if t.defers(ctx) {
+		return t.await(ctx, r.wait, report, work)
+	}
+	c := &call{report: func(Progress) {}}
+	if report != nil {
+		c.report, c.tell = report, telling(report)
+	}
+	result, _ := work(ctx, c)
 	return result
 }
 
-// run is the call, once the policy has let it in.
-func (t *Tool) run(ctx context.Context, args json.RawMessage, c *call) (o outcome) {
-	pass, err := t.policy.Enter(ctx, t.Name)
-	if err != nil {
-		return outcome{&empty{}, err}
-	}
-	defer pass.Leave()
-	c.pass = pass
-	if err := t.safely(func() error { o = t.call(ctx, args, c); return nil }); err != nil {
-		return outcome{&empty{}, err}
-	}
-	return o
+// problem words an error for the caller.
+func (t *Tool) problem(ctx context.Context, err error, requestID string) *Problem {
+	return problem(err, requestID, func(n ollama.Name) bool { return t.policy.Allow(ctx, t.Name, n) == nil })
 }
 
-// safely runs f, with a panic turned into an error.
-func (t *Tool) safely(f func() error) (err error) {
+// enter lets a call in, if the policy does, and reads its arguments.
+func (t *Tool) enter(ctx context.Context, args json.RawMessage) (r request, pass *policy.Pass, err error) {
 	defer func() {
-		if r := recover(); r != nil {
-			t.log.Error().Str("tool", t.Name).Interface("panic", r).Bytes("stack", debug.Stack()).Msg("tool panicked")
-			err = errPanic
+		if err != nil {
+			pass.Leave()
 		}
 	}()
+	defer t.recovered(&err)
+	if pass, err = t.policy.Enter(ctx, t.Name); err == nil {
+		r, err = t.read(args)
+	}
+	return r, pass, err
+}
+
+// run runs the tool's function, with a panic turned into an error.
+func (t *Tool) run(ctx context.Context, r request, c *call) (o outcome) {
+	o.output = &empty{}
+	defer t.recovered(&o.err)
+	return r.run(ctx, c)
+}
+
+// safely runs f, which may be in a goroutine of its own, with a panic turned into an error.
+func (t *Tool) safely(f func() error) (err error) {
+	defer t.recovered(&err)
 	return f()
+}
+
+// recovered is to be deferred.
+func (t *Tool) recovered(err *error) {
+	if v := recover(); v != nil {
+		t.log.Error().Str("tool", t.Name).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("tool panicked")
+		*err = errPanic
+	}
+}
+
+// result is what a client gets of a call that is over, which is logged.
+func (t *Tool) result(ctx context.Context, o outcome, requestID string, start time.Time) *mcp.CallToolResult {
+	var p *Problem
+	if errors.Is(o.err, context.Canceled) && errors.Is(context.Cause(ctx), jobs.ErrShutdown) {
+		o.err = jobs.ErrShutdown
+	}
+	if o.err != nil {
+		p = t.problem(ctx, o.err, requestID)
+		o.output.fail(p)
+	}
+	t.logCall(ctx, o.err, p, requestID, time.Since(start))
+	return toResult(o.output)
+}
+
+// toResult is an output in MCP's form.
+func toResult(o output) *mcp.CallToolResult {
+	p := o.problem()
+	r := &mcp.CallToolResult{StructuredContent: o, IsError: p != nil}
+	if p != nil {
+		r.Content = append(r.Content, mcp.NewTextContent(p.sentence()))
+	}
+	for _, w := range o.words() {
+		if w != "" {
+			r.Content = append(r.Content, mcp.NewTextContent(w))
+		}
+	}
+	return r
 }
 
 // empty is the output of a call that came to none.
@@ -177,15 +232,19 @@ func (t *Tool) logCall(ctx context.Context, err error, p *Problem, requestID str
 // because that is where mcp-go puts it.
 type session interface {
 	RequestID() string
+	WantsProgress() bool
 	Report(done, total float64, phase, delta string, message func() string)
 }
 
 // handle is the tool as mcp-go calls it.
 func (t *Tool) handle(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-	id, report := "", Report(func(Progress) {})
+	var id string
+	var report Report
 	if s, ok := server.ClientSessionFromContext(ctx).(session); ok {
 		id = s.RequestID()
-		report = func(p Progress) { s.Report(p.Done, p.Total, p.Phase, p.Delta, p.Message) }
+		if s.WantsProgress() {
+			report = func(p Progress) { s.Report(p.Done, p.Total, p.Phase, p.Delta, p.Message) }
+		}
 	}
 	return t.Call(ctx, r.Params.RawArguments, id, report), nil
 }

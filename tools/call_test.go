@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 
+	"ollama-mcp/jobs"
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/ollama/ollamatest"
@@ -25,6 +27,7 @@ type bench struct {
 	t    *testing.T
 	fake *ollamatest.Fake
 	set  []Tool
+	jobs *jobs.Table
 }
 
 // onFake runs a test in a bubble of fake time with the tools on a fake host.
@@ -42,7 +45,13 @@ func onFake(t *testing.T, s ollamatest.Script, o fleet.Options, test func(b *ben
 			Address: fake.URL, Origin: "OLLAMA_HOST",
 		}, o)
 		defer f.Close()
-		test(&bench{t, fake, toolSet(t, f)})
+		table := jobs.New(jobs.Options{})
+		defer endJobs(t, table)
+		set, err := All(f, Options{Jobs: table})
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(&bench{t, fake, set, table})
 	})
 }
 
@@ -56,13 +65,35 @@ type result struct {
 	phases  []string
 }
 
+func (b *bench) tool(name string) *Tool {
+	return &b.set[slices.IndexFunc(b.set, func(t Tool) bool { return t.Name == name })]
+}
+
+// job starts a job of the caller in ctx that runs until it is cancelled, and returns its id.
+func (b *bench) job(ctx context.Context) string {
+	b.t.Helper()
+	j := b.jobs.Start(ctx, jobs.Call{Owner: owner(ctx), Tool: "generate"}, func(ctx context.Context, _ jobs.Report) (jobs.Result, error) {
+		<-ctx.Done()
+		return jobs.Result{}, ctx.Err()
+	})
+	s, err := j.Wait(ctx, 0, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s.ID
+}
+
 // call calls a tool and checks what holds for every call: the result fits the tool's
-// output schema, an error has words, and the deltas joined are the text.
+// output schema, an error has words, and the deltas joined are the text. JOB in the
+// arguments becomes the id of a job that runs.
 func (b *bench) call(ctx context.Context, name, args string) result {
 	b.t.Helper()
-	i := slices.IndexFunc(b.set, func(t Tool) bool { return t.Name == name })
+	tool := b.tool(name)
+	if strings.Contains(args, `"JOB"`) {
+		args = strings.Replace(args, "JOB", b.job(ctx), 1)
+	}
 	var r result
-	r.CallToolResult = b.set[i].Call(ctx, json.RawMessage(args), "r1", func(p Progress) {
+	r.CallToolResult = tool.Call(ctx, json.RawMessage(args), "r1", func(p Progress) {
 		r.deltas += p.Delta
 		if n := len(r.phases); n == 0 || r.phases[n-1] != p.Phase {
 			r.phases = append(r.phases, p.Phase)
@@ -75,7 +106,7 @@ func (b *bench) call(ctx context.Context, name, args string) result {
 	if err != nil {
 		b.t.Fatalf("%s(%s): marshal the result: %v", name, args, err)
 	}
-	if problems := schema.Validate(b.set[i].Output, structured); problems != nil {
+	if problems := schema.Validate(tool.Output, structured); problems != nil {
 		b.t.Errorf("%s(%s): %s does not fit the output schema: %v", name, args, structured, problems)
 	}
 	if err := json.Unmarshal(structured, &r.fields); err != nil {
@@ -91,7 +122,7 @@ func (b *bench) call(ctx context.Context, name, args string) result {
 	case r.IsError && (r.error.Kind == "" || r.error.Message == "" || len(r.content) == 0):
 		b.t.Errorf("%s(%s): an error without words: %+v", name, args, r.error)
 	}
-	if text, ok := r.fields["text"].(string); ok && text != r.deltas {
+	if text, ok := r.fields["text"].(string); ok && text != r.deltas && name != jobsName {
 		b.t.Errorf("%s(%s): deltas joined are %q, text is %q", name, args, r.deltas, text)
 	}
 	return r
@@ -106,6 +137,8 @@ var everyTool = map[string]string{
 	"load":        `{"model":"tiny"}`,
 	"unload":      `{"model":"tiny"}`,
 	"status":      `{}`,
+	"jobs":        `{"id":"JOB"}`,
+	"cancel_job":  `{"id":"JOB"}`,
 }
 
 func TestEveryToolWorks(t *testing.T) {
@@ -155,10 +188,15 @@ func faulty(t *testing.T, fault ollamatest.Fault, name, args string, loaded bool
 			ctx, cancel := context.WithTimeout(b.t.Context(), time.Hour)
 			defer cancel()
 			r := b.call(ctx, name, args)
-			if r.error != nil && (r.error.Kind == kindInternal || r.error.Kind == kindCanceled && !fault.Waits) {
-				t.Errorf("%s on %v with fault %s: got %+v, want a typed error or a success", name, paths, fault.Name, r.error)
+			kind, state := r.field("error.kind"), r.field("state")
+			if job, ok := r.field("job.id").(string); ok && b.tool(name).long {
+				r = b.call(ctx, "jobs", fmt.Sprintf(`{"id":%q,"wait":86400}`, job))
+				kind, state = cmp.Or(r.field("error.kind"), r.field("result.error.kind")), r.field("result.state")
 			}
-			if r.error == nil && name != "list_models" && name != "unload" && name != "status" && !fault.Success && r.fields["state"] == nil {
+			if kind == kindInternal || kind == kindCanceled && !fault.Waits {
+				t.Errorf("%s on %v with fault %s: got %s, want a typed error or a success", name, paths, fault.Name, r.everything())
+			}
+			if kind == nil && b.tool(name).UsesModel && name != "unload" && name != "status" && !fault.Success && state == nil {
 				t.Errorf("%s on %v with fault %s: got a success %v", name, paths, fault.Name, r.fields)
 			}
 		})
@@ -344,18 +382,6 @@ func TestListModels(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestLoadPastMaxWait(t *testing.T) {
-	onFake(t, ollamatest.Script{LoadDelay: 70 * time.Second}, fleet.Options{}, func(b *bench) {
-		r := b.call(b.t.Context(), "load", `{"model":"tiny"}`)
-		if r.IsError || r.fields["state"] != "loading" || r.fields["load_ms"] != 50000.0 {
-			t.Errorf("load that takes 70 s: got %v, want state loading after 50 s", r.fields)
-		}
-		if r = b.call(b.t.Context(), "load", `{"model":"tiny"}`); r.fields["state"] != "loaded" || b.fake.Seen().Loads != 1 {
-			t.Errorf("load again: got %v and %d loads, want state loaded and 1 load", r.fields, b.fake.Seen().Loads)
-		}
-	})
 }
 
 func TestLoadOfRemoteModelLoadsNothing(t *testing.T) {

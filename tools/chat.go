@@ -14,6 +14,7 @@ type chatInput struct {
 	Messages []chatMessage `json:"messages" jsonschema:"minItems=1" jsonschema_description:"The conversation, oldest first"`
 	Tools    []chatTool    `json:"tools,omitempty" jsonschema_description:"Functions the local model may ask for; you run them and add the result as a message of role tool"`
 	sampling
+	patience
 }
 
 type chatOutput struct {

@@ -17,6 +17,7 @@ type embedInput struct {
 	Encoding   string   `json:"encoding,omitempty" jsonschema:"enum=float,enum=base64,default=float" jsonschema_description:"base64: little-endian float32"`
 	Inline     bool     `json:"inline,omitempty" jsonschema_description:"Allow more than 16 vectors in the answer"`
 	KeepAlive  string   `json:"keep_alive,omitempty" jsonschema_description:"As 10m; default: Ollama's"`
+	patience
 }
 
 type embedOutput struct {
@@ -28,7 +29,7 @@ type embedOutput struct {
 	Embeddings json.RawMessage `json:"embeddings" jsonschema:"type=array" jsonschema_description:"in the order of input"`
 	Usage      *embedUsage     `json:"usage,omitempty"`
 	Timing     *embedTiming    `json:"timing,omitempty"`
-	failure
+	deferrable
 }
 
 type embedUsage struct {
@@ -41,6 +42,7 @@ type embedTiming struct {
 }
 
 func (o *embedOutput) words() []string { return []string{o.Note} }
+func (o *embedOutput) bytes() int      { return len(o.Embeddings) }
 
 // maxInline is how many vectors go into an answer unasked: a model cannot read vectors,
 // and 17 of 768 numbers already take the room of a long text.

@@ -17,6 +17,7 @@ type generateInput struct {
 	Images []string `json:"images,omitempty" jsonschema_description:"Base64 or data URL: PNG, JPEG, WebP, GIF; for vision models"`
 	Raw    bool     `json:"raw,omitempty" jsonschema_description:"Send the prompt without the model's template"`
 	sampling
+	patience
 }
 
 type generateOutput struct {

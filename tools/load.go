@@ -3,7 +3,6 @@ package tools
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,17 +14,18 @@ type loadInput struct {
 	Model     string `json:"model"`
 	KeepAlive string `json:"keep_alive,omitempty" jsonschema_description:"As 10m; default: Ollama's"`
 	NumCtx    *int   `json:"num_ctx,omitempty" jsonschema:"minimum=1" jsonschema_description:"Context in tokens; default: the model's"`
+	patience
 }
 
 type loadOutput struct {
 	Note          string      `json:"note"`
-	State         string      `json:"state" jsonschema:"enum=loaded,enum=loading,enum=remote"`
+	State         string      `json:"state" jsonschema:"enum=loaded,enum=remote"`
 	Model         ollama.Name `json:"model"`
 	Host          string      `json:"host"`
 	LoadMS        float64     `json:"load_ms"`
 	ContextLength int         `json:"context_length,omitempty"`
 	VRAMBytes     int64       `json:"vram_bytes"`
-	failure
+	deferrable
 }
 
 func (o *loadOutput) words() []string { return []string{o.Note} }
@@ -35,11 +35,12 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 	return define(Tool{
 		Name:  "load",
 		Title: "Load a local model",
-		Description: "Put a model into the memory of the user's own Ollama, so that later calls start at once. A load that takes " +
-			"long goes on by itself: state loading means call again. Not needed before generate, chat or embed.",
+		Description: "Put a model into the memory of the user's own Ollama, so that later calls start at once. A load goes on " +
+			"even when the call is cancelled. Not needed before generate, chat or embed.",
 		Effect:    Writes,
 		Toolset:   Models,
 		UsesModel: true,
+		Outlives:  true,
 	}, func(ctx context.Context, in loadInput, c *call) (loadOutput, error) {
 		model, limits, err := c.named(ctx, in.Model)
 		if err == nil {
@@ -55,13 +56,7 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 		l, err := run(ctx, request, fleet.Watch{
 			Phase: func(p fleet.Phase) { c.report(Progress{Phase: string(p), Message: waiting(p, model)}) },
 		})
-		var loading *fleet.LoadingError
 		switch {
-		case errors.As(err, &loading):
-			return loadOutput{
-				Note:  fmt.Sprintf("%s has been loading for %s and goes on. Call load again to wait for it.", short(model), loading.For.Round(time.Second)),
-				State: "loading", Model: model, Host: loading.Host, LoadMS: ms(loading.For),
-			}, nil
 		case err != nil:
 			return loadOutput{}, err
 		case l.Remote:

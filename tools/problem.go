@@ -10,6 +10,7 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 
+	"ollama-mcp/jobs"
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/policy"
@@ -18,7 +19,7 @@ import (
 
 // Problem is an error as a model reads it, in structuredContent.error and in words.
 type Problem struct {
-	Kind      string `json:"kind"`           // what sort of failure, such as missing_model, busy, loading
+	Kind      string `json:"kind"`           // what sort of failure, such as missing_model, busy, no_job
 	Message   string `json:"message"`        // what happened
 	Host      string `json:"host,omitempty"` // the Ollama it happened on
 	Retryable bool   `json:"retryable"`      // the same call can work later
@@ -44,9 +45,10 @@ const (
 	kindRateLimited  = "rate_limited"
 	kindNoModel      = "no_model"
 	kindCloud        = "cloud_refused"
-	kindLoading      = "loading"
 	kindBadVector    = "bad_vector"
 	kindCanceled     = "canceled"
+	kindNoJob        = "no_job"
+	kindTooLarge     = "too_large"
 	kindBusy         = string(ollama.Busy)
 	kindInternal     = "internal"
 )
@@ -78,7 +80,6 @@ func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem 
 		choice    *fleet.ChoiceError
 		cloud     *fleet.CloudError
 		pinned    *fleet.PinnedError
-		loading   *fleet.LoadingError
 		vector    *vectorError
 		at        *fleet.Error
 		host      *ollama.Error
@@ -101,16 +102,20 @@ func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem 
 		return &Problem{Kind: InvalidArguments,
 			Message: fmt.Sprintf("the operator has pinned num_ctx of %s to %d, so that calls do not reload it; %d is refused", short(pinned.Model), pinned.Pinned, pinned.Asked),
 			Hint:    fmt.Sprintf("Call again with num_ctx %d, or without it", pinned.Pinned)}
-	case errors.As(err, &loading):
-		return &Problem{Kind: kindLoading, Host: loading.Host, Retryable: true,
-			Message: fmt.Sprintf("%s is still loading after %s; the load goes on", loading.Model, loading.For.Round(time.Second)),
-			Hint:    "Call again with the same arguments: the call joins the load"}
 	case errors.As(err, &vector):
 		return &Problem{Kind: kindBadVector, Message: vector.Error(),
 			Hint: "Leave that text out, change it, or use another embedding model"}
 	case errors.As(err, &host):
 		errors.As(err, &at)
 		return hostProblem(host, at, sees)
+	case errors.Is(err, jobs.ErrNoJob):
+		return &Problem{Kind: kindNoJob, Message: "there is no such job here: it has expired, ended with the server, or is not yours",
+			Hint: "jobs without id lists yours; if it is gone, make the call again"}
+	case errors.Is(err, jobs.ErrTooLarge):
+		return &Problem{Kind: kindTooLarge, Message: "the job ended, but its result was too large to be kept",
+			Hint: "Make the call again for less at a time, or with a longer wait, so that it is answered at once"}
+	case errors.Is(err, jobs.ErrShutdown):
+		return &Problem{Kind: kindCanceled, Message: "the server shut down before the work was done", Retryable: true}
 	case errors.Is(err, context.Canceled):
 		return &Problem{Kind: kindCanceled, Message: "the call was cancelled", Retryable: true}
 	case errors.Is(err, context.DeadlineExceeded):
@@ -275,13 +280,13 @@ func list[S ~string](names []S) string {
 
 // Busy is the answer to a call above a limit of the transport, which message names.
 func Busy(_, message string) *mcp.CallToolResult {
-	p := &Problem{Kind: kindBusy, Retryable: true, Message: message,
-		Hint: "Wait for one of the calls in flight to end, then call again"}
+	return failed(&Problem{Kind: kindBusy, Retryable: true, Message: message,
+		Hint: "Wait for one of the calls in flight to end, then call again"})
+}
+
+// failed is the result of a call that came to nothing else.
+func failed(p *Problem) *mcp.CallToolResult {
 	out := &empty{}
 	out.fail(p)
-	return &mcp.CallToolResult{
-		Content:           []mcp.Content{mcp.NewTextContent(p.sentence())},
-		StructuredContent: out,
-		IsError:           true,
-	}
+	return toResult(out)
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -48,7 +47,11 @@ func TestErrorsTellWhatToDoNext(t *testing.T) {
 		{name: "keep_alive 0 to load", tool: "load", args: `{"model":"tiny","keep_alive":"0s"}`, kind: InvalidArguments, words: []string{"unload"}},
 		{name: "a schema that is none", tool: "generate", args: `{"prompt":"x","schema":{"type":"nothing"}}`, kind: InvalidArguments, words: []string{"JSON Schema"}},
 		{name: "cloud", tool: "generate", args: `{"prompt":"x","model":"big:cloud"}`, options: fleet.Options{NoCloud: true}, kind: kindCloud, words: []string{"ollama.com", "--no-cloud"}},
-		{name: "loading", tool: "generate", args: `{"prompt":"x"}`, script: ollamatest.Script{LoadDelay: time.Hour}, kind: kindLoading, words: []string{"50s", "Call again"}},
+		{name: "no such job", tool: "jobs", args: `{"id":"x"}`, kind: kindNoJob, words: []string{"expired", "ended with the server", "not yours", "again"}},
+		{name: "no such job to cancel", tool: "cancel_job", args: `{"id":"x"}`, kind: kindNoJob, words: []string{"no such job"}},
+		{name: "a wait for no job", tool: "jobs", args: `{"wait":1}`, kind: InvalidArguments, words: []string{"id"}},
+		{name: "a state of one job", tool: "jobs", args: `{"id":"x","state":"done"}`, kind: InvalidArguments, words: []string{"list"}},
+		{name: "a negative wait", tool: "load", args: `{"model":"tiny","wait":-1}`, kind: InvalidArguments, words: []string{"wait", "0"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -24,7 +24,7 @@ type answerOutput struct {
 	Truncated  string          `json:"truncated,omitempty" jsonschema:"enum=no,enum=suspected,enum=yes" jsonschema_description:"whether the prompt was cut"`
 	Usage      *usage          `json:"usage,omitempty"`
 	Timing     *timing         `json:"timing,omitempty"`
-	failure
+	deferrable
 }
 
 type usage struct {
@@ -61,6 +61,8 @@ func (o *answerOutput) words() []string {
 	}
 	return []string{text, o.Note}
 }
+
+func (o *answerOutput) bytes() int { return len(o.Text) + len(o.Thinking) + len(o.Structured) }
 
 // output is the answer, or as much of it as came.
 func (r *run) output() answerOutput {

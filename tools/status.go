@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"ollama-mcp/jobs"
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 )
@@ -16,12 +17,11 @@ import (
 type About struct {
 	Version string
 	Limits  Limits
-	Jobs    func(context.Context) JobCounts // those of the caller; nil when there are no jobs
 }
 
 // Limits are the operator's. What is 0 is not told.
 type Limits struct {
-	MaxWait           float64     `json:"max_wait_s,omitempty" jsonschema_description:"for a load"`
+	MaxWait           float64     `json:"max_wait_s,omitempty" jsonschema_description:"before a call becomes a job"`
 	MaxKeepAlive      string      `json:"max_keep_alive,omitempty"`
 	MaxCalls          int         `json:"max_calls,omitempty" jsonschema_description:"in flight, of all callers"`
 	MaxCallsPerCaller int         `json:"max_calls_per_caller,omitempty"`
@@ -30,8 +30,8 @@ type Limits struct {
 	NoCloud           bool        `json:"no_cloud,omitempty" jsonschema_description:"models that run on ollama.com are refused"`
 }
 
-// JobCounts are how many jobs there are.
-type JobCounts struct {
+// jobCounts are how many jobs the caller has.
+type jobCounts struct {
 	Running int `json:"running"`
 	Ended   int `json:"ended"`
 }
@@ -45,7 +45,7 @@ type statusOutput struct {
 	Loaded  []statusLoaded `json:"loaded"`
 	Loading []ollama.Name  `json:"loading,omitempty"`
 	Calls   []modelCalls   `json:"calls" jsonschema_description:"in progress through this server"`
-	Jobs    *JobCounts     `json:"jobs,omitempty"`
+	Jobs    *jobCounts     `json:"jobs,omitempty"`
 	Limits  Limits         `json:"limits"`
 	failure
 }
@@ -69,7 +69,7 @@ type modelCalls struct {
 }
 
 // status tells what goes on.
-func status(ask func(context.Context) (fleet.Status, error), about About) Tool {
+func status(ask func(context.Context) (fleet.Status, error), list func(owner string, states ...jobs.State) []jobs.Status, about About) Tool {
 	return define(Tool{
 		Name:  "status",
 		Title: "Status of Ollama",
@@ -101,8 +101,9 @@ func status(ask func(context.Context) (fleet.Status, error), about About) Tool {
 		if !c.pass.May(o.Limits.DefaultModel) {
 			o.Limits.DefaultModel = ""
 		}
-		if about.Jobs != nil {
-			o.Jobs = new(about.Jobs(ctx))
+		running := len(list(owner(ctx), jobs.Running))
+		if ended := len(list(owner(ctx))) - running; running+ended > 0 {
+			o.Jobs = &jobCounts{running, ended}
 		}
 		o.Note = o.note()
 		return o, err

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ollama-mcp/jobs"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/ollama/ollamatest"
 	"ollama-mcp/policy"
@@ -43,16 +44,19 @@ func TestStatus(t *testing.T) {
 }
 
 func TestStatusOfTheServer(t *testing.T) {
-	about := About{
-		Version: "1.2.3", Limits: Limits{MaxWait: 50, MaxCalls: 7, DefaultModel: "secret:latest"},
-		Jobs: func(context.Context) JobCounts { return JobCounts{Running: 2, Ended: 3} },
+	about := About{Version: "1.2.3", Limits: Limits{MaxWait: 50, MaxCalls: 7, DefaultModel: "secret:latest"}}
+	list := func(owner string, states ...jobs.State) []jobs.Status {
+		if owner != "ci" {
+			t.Errorf("status as ci lists the jobs of %s", owner)
+		}
+		return make([]jobs.Status, 5-3*len(states)) // 2 of 5 are running
 	}
 	down := fleet.Status{Address: "http://gpu-box:11434"}
 	p, err := policy.New([]policy.Rule{{Models: []string{"tiny"}}}, policy.Options{Tools: ForPolicy()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tool := status(func(context.Context) (fleet.Status, error) { return down, context.DeadlineExceeded }, about)
+	tool := status(func(context.Context) (fleet.Status, error) { return down, context.DeadlineExceeded }, list, about)
 	tool.policy = p
 	r := tool.Call(as("ci"), json.RawMessage(`{}`), "r", func(Progress) {})
 	got, err := json.Marshal(r.StructuredContent)

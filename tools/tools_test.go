@@ -2,6 +2,7 @@ package tools
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"os"
@@ -121,5 +122,9 @@ func TestUnfinishedToolsStopTheStart(t *testing.T) {
 		if _, err := collect(Options{}, whole, unfinished); err == nil || !strings.Contains(err.Error(), unfinished.Name) {
 			t.Errorf("collect with the unfinished tool %s: got %v, want an error that names it", unfinished.Name, err)
 		}
+	}
+	impatient := define(Tool{Name: "impatient", Effect: Reads}, func(context.Context, unloadInput, *call) (answerOutput, error) { return answerOutput{}, nil })
+	if _, err := collect(Options{}, impatient); err == nil || !strings.Contains(err.Error(), "impatient") {
+		t.Errorf("collect with a tool that could become a job and takes no wait: got %v, want an error that names it", err)
 	}
 }

@@ -41,6 +41,9 @@ type Call struct {
 // unlike the client's own id it is unique across connections.
 func (c *Call) RequestID() string { return c.id }
 
+// WantsProgress tells whether the client hears of what is reported.
+func (c *Call) WantsProgress() bool { return c.progress.token != nil }
+
 // Report says how far the call is. It never blocks and never fails: reports
 // merge until one may be sent, of done, total, phase and message only the last
 // is kept, and deltas are joined. total 0 means unknown. The deltas of a call,

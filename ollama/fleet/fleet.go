@@ -16,10 +16,6 @@ import (
 	"ollama-mcp/ollama"
 )
 
-// DefaultMaxWait is how long a call waits for a model to load before it answers that
-// the model is still loading. It stays below the 60 s after which MCP clients give up.
-const DefaultMaxWait = 50 * time.Second
-
 // Host is one member of a fleet.
 type Host struct {
 	Client  *ollama.Client
@@ -29,9 +25,8 @@ type Host struct {
 
 // Options say how a fleet behaves. The zero value works.
 type Options struct {
-	MaxWait      time.Duration // limit on waiting for a load; 0 is DefaultMaxWait
-	DefaultModel ollama.Name   // the model for calls that name none
-	NoCloud      bool          // refuse models that run on ollama.com
+	DefaultModel ollama.Name // the model for calls that name none
+	NoCloud      bool        // refuse models that run on ollama.com
 	Pins         map[ollama.Name]Pin
 	AllowNumCtx  bool          // a call's num_ctx may differ from the pinned one
 	WedgeAfter   time.Duration // wait for a first token on a model that a cancel may have left wedged; 0 is DefaultWedgeAfter
@@ -59,9 +54,6 @@ type Fleet struct {
 
 // New makes a fleet of one host. Close it.
 func New(h Host, o Options) *Fleet {
-	if o.MaxWait <= 0 {
-		o.MaxWait = DefaultMaxWait
-	}
 	if o.WedgeAfter <= 0 {
 		o.WedgeAfter = DefaultWedgeAfter
 	}
@@ -135,18 +127,6 @@ func (e *Error) Error() string { return e.Err.Error() }
 
 // Unwrap returns the host's error.
 func (e *Error) Unwrap() error { return e.Err }
-
-// LoadingError says that a model was still loading when the call's time to wait was
-// over. The load goes on; asking again joins it.
-type LoadingError struct {
-	Model ollama.Name
-	Host  string
-	For   time.Duration // how long it has been loading
-}
-
-func (e *LoadingError) Error() string {
-	return fmt.Sprintf("%s is still loading on %s after %s", e.Model, e.Host, e.For.Round(time.Second))
-}
 
 // CloudError says that a model runs on ollama.com and the operator refuses that.
 type CloudError struct{ Model ollama.Name }

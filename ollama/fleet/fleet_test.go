@@ -57,7 +57,7 @@ func text(ctx context.Context, f *Fleet, r *ollama.GenerateRequest) (string, err
 
 func TestLoadOutlivesCallersWhoGiveUp(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		f, fake := start(t, ollamatest.Script{LoadDelay: 10 * time.Minute}, Options{MaxWait: time.Hour})
+		f, fake := start(t, ollamatest.Script{LoadDelay: 10 * time.Minute}, Options{})
 		var wg sync.WaitGroup
 		var gaveUp, loaded int
 		var mu sync.Mutex // guards gaveUp and loaded
@@ -91,26 +91,24 @@ func TestLoadOutlivesCallersWhoGiveUp(t *testing.T) {
 	})
 }
 
-func TestColdCallAnswersThatItIsLoading(t *testing.T) {
+func TestColdCallMadeAgainJoinsTheLoad(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		const loads = 570 * time.Second // in the 12th wait of 50 s
 		f, fake := start(t, ollamatest.Script{LoadDelay: loads}, Options{})
 		r := &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}
 		begin := time.Now()
 		for attempt := 1; ; attempt++ {
-			got, err := text(t.Context(), f, r)
-			var loading *LoadingError
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+			got, err := text(ctx, f, r)
+			cancel()
 			if err == nil {
 				if got == "" || time.Since(begin) != loads || attempt != 12 {
 					t.Errorf("Generate, attempt %d after %s: got %q, want text at the 12th, when the load is over", attempt, time.Since(begin), got)
 				}
 				break
 			}
-			if !errors.As(err, &loading) || loading.Model != ollamatest.TinyModel || attempt > 12 {
-				t.Fatalf("Generate, attempt %d: got %v, want a LoadingError", attempt, err)
-			}
-			if want := time.Duration(attempt) * DefaultMaxWait; loading.For != want {
-				t.Errorf("attempt %d: loading for %s, want %s", attempt, loading.For, want)
+			if !errors.Is(err, context.DeadlineExceeded) || attempt > 12 {
+				t.Fatalf("Generate, attempt %d: got %v, want that its time is over", attempt, err)
 			}
 		}
 		if seen := fake.Seen(); seen.Loads != 1 || seen.LoadsAborted != 0 {
@@ -494,7 +492,7 @@ func TestPanicOfTheConsumerEndsItsCall(t *testing.T) {
 
 func TestLoadJoinedByOneWithKeepAlive(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		f, fake := start(t, ollamatest.Script{LoadDelay: time.Minute}, Options{MaxWait: time.Hour})
+		f, fake := start(t, ollamatest.Script{LoadDelay: time.Minute}, Options{})
 		var wg sync.WaitGroup
 		for _, keepAlive := range []string{"", "10h"} {
 			wg.Go(func() {
@@ -516,10 +514,11 @@ func TestLoadJoinedByOneWithKeepAlive(t *testing.T) {
 func TestColdCallWithKeepAliveZeroLoadsDetached(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, fake := start(t, ollamatest.Script{LoadDelay: time.Minute}, Options{})
-		var loading *LoadingError
-		_, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi", KeepAlive: "0s"})
-		if !errors.As(err, &loading) {
-			t.Errorf("Generate on a cold model with keep_alive 0: got %v, want a LoadingError", err)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+		defer cancel()
+		_, err := text(ctx, f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi", KeepAlive: "0s"})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Generate on a cold model with keep_alive 0: got %v, want that its time is over", err)
 		}
 		if err := fake.Await(t.Context(), func(s ollamatest.Seen) bool { return s.Loads+s.LoadsAborted > 0 }); err != nil || fake.Seen().LoadsAborted != 0 {
 			t.Errorf("the load after that: %v, %d aborted; want it to go on", err, fake.Seen().LoadsAborted)

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -21,8 +20,7 @@ type loadKey struct {
 // when the request that caused it goes away, so a load runs in the fleet's life and not
 // in a caller's.
 type load struct {
-	start time.Time
-	done  chan struct{} // closed when what follows is final
+	done chan struct{} // closed when what follows is final
 
 	running *ollama.Running // how the model is loaded now; nil when ps does not list it
 	err     error
@@ -44,9 +42,8 @@ type Loaded struct {
 	Remote        bool          // ollama.com runs the model: there was nothing to load
 }
 
-// Load loads a model and waits for it, at most MaxWait. A caller that gives up, or whose
-// wait is over ([*LoadingError]), does not stop the load. It is asked of Ollama even when
-// the model is loaded already, so that keep_alive takes effect.
+// Load loads a model and waits for it. A caller that gives up does not stop the load. It is
+// asked of Ollama even when the model is loaded already, so that keep_alive takes effect.
 func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, error) {
 	start := time.Now()
 	var err error
@@ -62,7 +59,7 @@ func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, erro
 		return &Loaded{Host: f.host.Client.Name(), Remote: true}, nil
 	}
 	w.phase(Loading)
-	running, err := f.await(ctx, r, isEmbedding(shown.Capabilities), start.Add(f.opts.MaxWait))
+	running, err := f.await(ctx, r, isEmbedding(shown.Capabilities))
 	if err != nil {
 		return nil, err
 	}
@@ -79,14 +76,12 @@ func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, erro
 func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Options, error) {
 	start := time.Now()
 	p := Place{Host: f.host.Client.Name()}
-	deadline := start.Add(f.opts.MaxWait)
 	w.phase(Queued)
 	if l := f.current(n.model); l != nil && n.options.LoadTime() == nil {
 		// It suits whatever its options are, and a load of our own would undo it.
 		w.phase(Loading)
-		var loading *LoadingError
-		if _, err := f.wait(ctx, n.model, l, deadline); ctx.Err() != nil || errors.As(err, &loading) {
-			return p, nil, err
+		if l.wait(ctx); ctx.Err() != nil {
+			return p, nil, ctx.Err()
 		}
 		p.LoadWait = time.Since(start)
 	}
@@ -114,7 +109,7 @@ func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Opti
 	}
 	w.phase(Loading)
 	r := LoadRequest{Model: n.model, Options: n.options, KeepAlive: f.keepAlive(n.model, "")}
-	if running, err = f.await(ctx, r, isEmbedding(shown.Capabilities), deadline); err != nil {
+	if running, err = f.await(ctx, r, isEmbedding(shown.Capabilities)); err != nil {
 		return p, nil, err
 	}
 	if running != nil {
@@ -124,24 +119,20 @@ func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Opti
 	return p, n.options, nil
 }
 
-// await joins the load of r, or starts it, and waits until it is done, ctx ends or the
-// deadline is over. It returns how the model is loaded then, nil when ps does not list it.
-func (f *Fleet) await(ctx context.Context, r LoadRequest, embedding bool, deadline time.Time) (*ollama.Running, error) {
-	return f.wait(ctx, r.Model, f.join(r, embedding), deadline)
+// await joins the load of r, or starts it, and waits until it is done or ctx ends. It
+// returns how the model is loaded then, nil when ps does not list it.
+func (f *Fleet) await(ctx context.Context, r LoadRequest, embedding bool) (*ollama.Running, error) {
+	return f.join(r, embedding).wait(ctx)
 }
 
 // wait is await for a load that runs already.
-func (f *Fleet) wait(ctx context.Context, model ollama.Name, l *load, deadline time.Time) (*ollama.Running, error) {
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
+func (l *load) wait(ctx context.Context) (*ollama.Running, error) {
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-timer.C:
-		return nil, &LoadingError{Model: model, Host: f.host.Client.Name(), For: time.Since(l.start)}
 	case <-l.done:
+		return l.running, l.err
 	}
-	return l.running, l.err
 }
 
 // current returns a load of the model that runs, with whatever options, or nil.
@@ -165,7 +156,7 @@ func (f *Fleet) join(r LoadRequest, embedding bool) *load {
 	if l := f.loads[key]; l != nil {
 		return l
 	}
-	l := &load{start: time.Now(), done: make(chan struct{})}
+	l := &load{done: make(chan struct{})}
 	f.loads[key] = l
 	f.wg.Go(func() {
 		l.running, l.err = f.bring(r, embedding)

@@ -8,7 +8,7 @@ import (
 )
 
 // Generate streams an answer to a prompt; the model is loaded first, see [Fleet.Load].
-// Errors are *[Error], *[LoadingError], *[CloudError] or the context's.
+// Errors are *[Error], *[CloudError] or the context's.
 func (f *Fleet) Generate(ctx context.Context, r *ollama.GenerateRequest, w Watch) iter.Seq2[ollama.Chunk, error] {
 	need := need{op: "generate", model: r.Model, options: r.Options, images: len(r.Images), cut: cuts(r.Truncate)}
 	need.texts = []string{r.Prompt, r.System, r.Suffix}

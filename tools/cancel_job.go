@@ -1,0 +1,48 @@
+package tools
+
+import (
+	"context"
+
+	"ollama-mcp/jobs"
+	"ollama-mcp/ollama/fleet"
+)
+
+type cancelJobInput struct {
+	ID string `json:"id"`
+}
+
+type cancelJobOutput struct {
+	Note string   `json:"note"`
+	Job  *jobView `json:"job"`
+	failure
+}
+
+func (o *cancelJobOutput) words() []string { return []string{o.Note} }
+
+// cancelJob stops one of the caller's jobs.
+func cancelJob(find func(owner, id string) (*jobs.Job, error)) Tool {
+	return define(Tool{
+		Name:        "cancel_job",
+		Title:       "Cancel a job",
+		Description: "Stop a job of yours and free Ollama of it. jobs shows what had come by then.",
+		Effect:      Writes,
+		Toolset:     Jobs,
+	}, func(ctx context.Context, in cancelJobInput, _ *call) (cancelJobOutput, error) {
+		j, err := find(owner(ctx), in.ID)
+		if err != nil {
+			return cancelJobOutput{}, err
+		}
+		before := j.Status()
+		s := j.Cancel(ctx)
+		note := standing(s)
+		switch {
+		case before.State != jobs.Running:
+			note = "Nothing to cancel: " + note
+		case s.State == jobs.Running:
+			note = s.Tool + " has been told to stop and has not ended yet."
+		case s.Phase == string(fleet.Loading):
+			note += " Ollama goes on loading the model, which others may wait for; unload frees its memory."
+		}
+		return cancelJobOutput{Note: note, Job: view(s)}, nil
+	})
+}

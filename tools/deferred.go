@@ -1,0 +1,155 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/jobs"
+	"ollama-mcp/transport/auth"
+)
+
+// patience is embedded in the input of every long tool.
+type patience struct {
+	Wait *float64 `json:"wait,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seconds, then it is a job"`
+}
+
+func (p *patience) seconds() *float64 { return p.Wait }
+
+type patient interface{ seconds() *float64 }
+
+// deferrable is embedded in the output of every long tool.
+type deferrable struct {
+	Job *jobView `json:"job,omitempty"`
+	failure
+}
+
+func (*deferrable) deferred() {}
+
+type deferring interface{ deferred() }
+
+// deferredOutput is the answer to a call that has become a job. It fits the schema of every
+// long tool.
+type deferredOutput struct {
+	Note string `json:"note"`
+	deferrable
+}
+
+func (o *deferredOutput) words() []string { return []string{o.Note} }
+
+// jobView is a job as its owner sees it.
+type jobView struct {
+	ID        string     `json:"id"`
+	Tool      string     `json:"tool"`
+	State     jobs.State `json:"state"`
+	Phase     string     `json:"phase,omitempty"`
+	Progress  float64    `json:"progress"`
+	Total     float64    `json:"total,omitempty"`
+	Message   string     `json:"message,omitempty"`
+	StartedAt time.Time  `json:"started_at"`
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
+}
+
+func view(s jobs.Status) *jobView {
+	v := &jobView{
+		ID: s.ID, Tool: s.Tool, State: s.State, Phase: s.Phase, Progress: s.Done, Total: s.Total, StartedAt: s.Started,
+	}
+	if s.Message != nil {
+		v.Message = s.Message()
+	}
+	if !s.Ended.IsZero() {
+		v.EndedAt = &s.Ended
+	}
+	return v
+}
+
+// defers tells whether the tool's call can become a job: one that the caller may not ask
+// after would be lost.
+func (t *Tool) defers(ctx context.Context) bool {
+	return t.long && t.jobs != nil && t.policy.Allow(ctx, jobsName) == nil
+}
+
+// maxSeconds bounds a wait, so that it is a duration.
+const maxSeconds = 24 * 60 * 60
+
+// duration is how long to wait for what was asked for in seconds.
+func duration(seconds *float64, otherwise time.Duration) time.Duration {
+	if seconds == nil {
+		return otherwise
+	}
+	return time.Duration(min(*seconds, maxSeconds) * float64(time.Second))
+}
+
+// await runs work and waits for it as long as the caller asks: then it is a job. While there
+// is no room for one it waits on.
+func (t *Tool) await(ctx context.Context, wait *float64, report Report, work func(context.Context, *call) (*mcp.CallToolResult, error)) *mcp.CallToolResult {
+	j := t.jobs.Start(ctx, jobs.Call{Owner: owner(ctx), Tool: t.Name, Outlives: t.Outlives}, func(ctx context.Context, report jobs.Report) (_ jobs.Result, err error) {
+		defer t.recovered(&err)
+		r, err := work(ctx, &call{report: report})
+		return jobs.Result{Value: r, Bytes: weight(r)}, err
+	})
+	tell := telling(report)
+	s, err := j.Wait(ctx, duration(wait, t.maxWait), tell)
+	for errors.Is(err, jobs.ErrFull) {
+		s, err = j.Wait(ctx, t.maxWait, tell)
+	}
+	switch {
+	case s.State != jobs.Running:
+		return resultOf(s)
+	case err != nil:
+		return failed(problem(err, "", nil))
+	}
+	return toResult(&deferredOutput{
+		Note: fmt.Sprintf("Not done yet: it goes on as job %s. Call jobs with id %[1]s and wait %g for the result; cancel_job stops it.",
+			s.ID, t.maxWait.Seconds()),
+		deferrable: deferrable{Job: view(s)},
+	})
+}
+
+func owner(ctx context.Context) string { return auth.FromContext(ctx).Name }
+
+// telling makes a report of what a job has to tell. A nil report stays one, as text that was
+// told is not told again. A job that has ended has no message: the last one stands.
+func telling(report Report) func(jobs.Update) {
+	if report == nil {
+		return nil
+	}
+	var last func() string
+	return func(u jobs.Update) {
+		if u.Message != nil {
+			last = u.Message
+		}
+		if u.Message = last; last == nil {
+			u.Message = func() string { return u.Phase }
+		}
+		report(u.Progress)
+	}
+}
+
+// resultOf is the tool's own result of what has ended.
+func resultOf(s jobs.Status) *mcp.CallToolResult {
+	if r, ok := s.Result.Value.(*mcp.CallToolResult); ok {
+		return r
+	}
+	return failed(problem(s.Err, "", nil))
+}
+
+// heavy is an output that takes more memory than its words.
+type heavy interface{ bytes() int }
+
+// weight is about what a result takes of memory, in bytes.
+func weight(r *mcp.CallToolResult) int64 {
+	n := 1 << 10
+	for _, c := range r.Content {
+		if t, ok := c.(mcp.TextContent); ok {
+			n += len(t.Text)
+		}
+	}
+	if h, ok := r.StructuredContent.(heavy); ok {
+		n += h.bytes()
+	}
+	return int64(n)
+}
