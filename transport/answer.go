@@ -28,7 +28,7 @@ func (c *Call) encode(resp mcp.JSONRPCMessage, seq int) (it item) {
 	}
 	switch r := resp.(type) {
 	case mcp.JSONRPCError:
-		return *c.refused(&rpcError{r.Error.Code, r.Error.Message, r.Error.Data})
+		return *c.refused(c.failed(r.Error))
 	case mcp.JSONRPCResponse:
 		body, err := c.encodeResult(r.Result, seq)
 		if err == nil {

@@ -29,11 +29,13 @@ type Call struct {
 	handled  chan struct{} // closed when HandleMessage has returned
 	pumping  sync.WaitGroup
 	admitted bool // it counts; set before it starts
+	attends  bool // a listen stream is part of the audience; guarded by conn.mu
 
 	mu     sync.Mutex // guards the fields below
 	client client
 	notes  chan mcp.JSONRPCNotification
 	filter mcp.SubscriptionFilter // of a listen stream
+	fault  *rpcError              // the answer if the handler fails
 	ended  bool
 }
 
@@ -58,6 +60,24 @@ func (c *Call) Report(done, total float64, phase, delta string, message func() s
 	if c.progress.report(done, total, phase, delta, message) {
 		c.conn.out.poke()
 	}
+}
+
+// Fail says what the answer is if the request fails, for a handler about to return an
+// error: mcp-go calls them all internal errors, with the text of the error.
+func (c *Call) Fail(code int, message string, data any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fault = &rpcError{code, message, data}
+}
+
+// failed is the answer to a request that mcp-go says has failed.
+func (c *Call) failed(said mcp.JSONRPCErrorDetails) *rpcError {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fault != nil {
+		return c.fault
+	}
+	return &rpcError{said.Code, said.Message, said.Data}
 }
 
 // serve handles the request and queues its answer.

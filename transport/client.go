@@ -19,6 +19,9 @@ type session struct {
 	client    client           // as of initialize
 	inFlight  map[string]*Call // by the client's id, as spelt
 	uris      map[string]struct{}
+	audience  *audience                 // set by the first stream that hears
+	ears      int                       // streams that hear
+	listens   bool                      // it is part of the audience
 	questions map[string]chan<- message // to the client, by our id
 	asked     uint64
 	over      bool          // the client has ended it
@@ -87,6 +90,7 @@ func (s *session) subscribe(uri string) error {
 		s.uris = map[string]struct{}{}
 	}
 	s.uris[uri] = struct{}{}
+	s.settle()
 	return nil
 }
 
@@ -94,6 +98,28 @@ func (s *session) unsubscribe(uri string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.uris, uri)
+	s.settle()
+}
+
+// hear counts n more streams that broadcasts to the session go to.
+func (s *session) hear(n int, a *audience) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.audience = a
+	s.ears += n
+	s.settle()
+}
+
+// settle makes the session part of the audience, or not. It must be called with mu held.
+func (s *session) settle() {
+	listens := s.ears > 0 && len(s.uris) > 0
+	switch {
+	case listens && !s.listens:
+		s.audience.add(1)
+	case !listens && s.listens:
+		s.audience.add(-1)
+	}
+	s.listens = listens
 }
 
 func (s *session) subscriptions() []string {

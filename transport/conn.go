@@ -35,6 +35,7 @@ type conn struct {
 
 	mu       sync.Mutex // guards the fields below
 	hears    bool       // broadcasts go here
+	ended    bool
 	draining bool
 	streams  map[*Call]bool // listen streams: whether acknowledged
 }
@@ -120,8 +121,46 @@ func (c *conn) notified(m message) {
 // hear lets what concerns all of the client's calls go to this connection.
 func (c *conn) hear() {
 	c.mu.Lock()
+	if !c.hears && !c.ended {
+		c.hears = true
+		c.session.hear(1, &c.hub.audience)
+	}
+	c.mu.Unlock()
+	c.hub.audience.attentive(c.ctx)
+}
+
+// unhear undoes hear for good.
+func (c *conn) unhear() {
+	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hears = true
+	c.ended = true
+	if c.hears {
+		c.hears = false
+		c.session.hear(-1, &c.hub.audience)
+	}
+}
+
+// attend makes a listen stream part of the audience if it wants news of resources. It
+// returns when the stream's client can count on hearing it.
+func (c *conn) attend(call *Call) {
+	filter, _ := call.SubscriptionFilter()
+	if !filter.ResourcesListChanged && len(filter.ResourceSubscriptions) == 0 {
+		return
+	}
+	c.mu.Lock()
+	if _, open := c.streams[call]; open && !call.attends {
+		call.attends = true
+		c.hub.audience.add(1)
+	}
+	c.mu.Unlock()
+	c.hub.audience.attentive(call.ctx)
+}
+
+// listens tells whether any broadcast could go here.
+func (c *conn) listens() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hears || len(c.streams) > 0
 }
 
 // listen lets broadcasts reach an acknowledged stream.
@@ -185,6 +224,7 @@ func (c *conn) drain() (written bool) {
 
 // end lets the outbox end when all that is queued was written.
 func (c *conn) end() {
+	c.unhear()
 	c.hub.disconnect(c)
 	c.stop(errDrained)
 	c.out.close()

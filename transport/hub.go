@@ -30,6 +30,8 @@ type hub struct {
 	idle  chan *Call     // to a worker that has nothing to do
 	idles atomic.Int64
 
+	audience audience
+
 	mu      sync.Mutex // guards the fields below
 	conns   map[*conn]struct{}
 	all     load
@@ -49,6 +51,7 @@ func newHub(srv *server.MCPServer, o Options) (*hub, error) {
 		conns:   map[*conn]struct{}{},
 		callers: map[string]*load{},
 	}
+	h.audience.hub = h
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	if err := srv.RegisterSession(h.ctx, newsSession{h}); err != nil {
 		return nil, fmt.Errorf("register session: %w", err)
@@ -61,6 +64,7 @@ func newHub(srv *server.MCPServer, o Options) (*hub, error) {
 // unless a call that takes no notice of its end was left behind.
 func (h *hub) close() {
 	h.srv.UnregisterSession(h.ctx, h.id)
+	h.audience.close()
 	h.stop()
 	h.mu.Lock()
 	left := h.all.calls + h.all.streams

@@ -46,6 +46,10 @@ func (c *conn) forget(call *Call) {
 	if call.isListen() {
 		c.mu.Lock()
 		c.streams[call] = false
+		if call.attends {
+			call.attends = false
+			c.hub.audience.add(-1)
+		}
 		c.mu.Unlock()
 	}
 	if call.msg.method != string(mcp.MethodInitialize) || mcp.IsModernProtocol(call.msg.protocol) {

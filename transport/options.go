@@ -2,6 +2,8 @@ package transport
 
 import (
 	"cmp"
+	"context"
+	"iter"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -39,6 +41,11 @@ type Options struct {
 	// Busy words the result of a tools/call that a limit refuses; message says
 	// which. It must not block nor return nil. Default: a plain tool error.
 	Busy func(requestID, message string) *mcp.CallToolResult
+	// Watch is run while a stream is open whose client subscribed to a resource or, in a listen
+	// stream, to the list of them; what it yields goes to those who subscribed to that. It
+	// returns, soon, when it knows how things are, and yields what changes from then on
+	// until ctx ends. Default: there is no news.
+	Watch func(ctx context.Context) iter.Seq[News]
 	// Log takes what went wrong on the server's side. The zero Logger is silent.
 	Log zerolog.Logger
 }

@@ -91,7 +91,11 @@ func (c *Call) SubscribeToResourceErr(uri string) error {
 	if c.isListen() {
 		return nil
 	}
-	return c.conn.session.subscribe(uri)
+	if err := c.conn.session.subscribe(uri); err != nil {
+		return err
+	}
+	c.conn.hub.audience.attentive(c.ctx)
+	return nil
 }
 
 // UnsubscribeFromResource undoes SubscribeToResource.
@@ -175,8 +179,12 @@ func (c *Call) note(n mcp.JSONRPCNotification) {
 	if c.isListen() {
 		stream = c.msg.id
 	}
+	begins := n.Method == mcp.MethodNotificationSubscriptionsAcknowledged
+	if begins {
+		c.conn.attend(c)
+	}
 	c.conn.out.put(item{call: c, parts: [][]byte{encodeNote(n, stream)}})
-	if n.Method == mcp.MethodNotificationSubscriptionsAcknowledged {
+	if begins {
 		c.conn.listen(c)
 	}
 }

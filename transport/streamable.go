@@ -198,7 +198,7 @@ func (h *HTTP) get(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
 	}
 	defer release()
 	sink := newEventSink(w, h.o.WriteTimeout)
-	c := h.hub.connect(context.Background(), &s.session, caller.Name, &sink)
+	c := h.hub.connect(auth.NewContext(context.Background(), caller), &s.session, caller.Name, &sink)
 	defer c.end()
 	c.hear()
 	h.sessions.tune(s, c)
