@@ -14,12 +14,13 @@ import (
 // mayImport is who may import whom inside this module: imports go down only. A package
 // that is missing here may not be imported by anybody but main.
 var mayImport = map[string][]string{
-	".":                 {"cli", "config", "conformance", "jobs", "ollama", "ollama/fleet", "policy", "tools", "transport", "transport/auth"},
+	".":                 {"cli", "config", "conformance", "jobs", "ollama", "ollama/fleet", "policy", "resources", "tools", "transport", "transport/auth"},
 	"cli":               {"config", "ollama", "ollama/fleet", "ollama/ollamatest", "policy", "schema", "tools", "transport", "transport/auth"},
 	"config":            {"ollama", "ollama/fleet", "policy", "schema"},
 	"conformance":       {},
 	"jobs":              {},
 	"policy":            {"ollama", "transport/auth"},
+	"resources":         {"ollama", "ollama/fleet", "policy", "transport/auth"},
 	"tools":             {"jobs", "ollama", "ollama/fleet", "policy", "schema", "transport/auth"},
 	"transport":         {"transport/auth"},
 	"transport/auth":    {},
@@ -34,6 +35,7 @@ var forbidden = map[string][]string{
 	"ollama":       {"github.com/mark3labs/mcp-go", "github.com/rs/zerolog"},
 	"ollama/fleet": {"github.com/mark3labs/mcp-go", "net/http", "github.com/rs/zerolog"},
 	"schema":       {"github.com/mark3labs/mcp-go"},
+	"resources":    {"net/http", "os"},
 	"tools":        {"net/http", "os"},
 }
 

@@ -67,11 +67,13 @@ func run(ctx context.Context, args []string) int {
 		c.Log.LogLevel = "error" // the command prints what went wrong itself
 	}
 	log := c.Log.Logger(os.Stderr, isatty.IsTerminal(os.Stderr.Fd()))
-	hosts := newFleet(c)
+	moved := make(chan struct{}, 1)
+	hosts := newFleet(c, moved)
 	defer hosts.Close()
 	o := toolOptions(c, log, rules)
+	var read *reading
 	if c.Call == nil { // the command is there to wait
-		o.Jobs = jobs.New(jobs.Options{TTL: c.Limits.JobTTL})
+		o.Jobs = jobs.New(jobs.Options{TTL: c.Limits.JobTTL, Changed: func(ch jobs.Change) { read.tell(ch) }})
 		defer endJobs(after(ctx, c.Limits.Drain), o.Jobs, c.Limits.Drain, log)
 	}
 	set, err := tools.All(hosts, o)
@@ -82,18 +84,20 @@ func run(ctx context.Context, args []string) int {
 	if set, err = (tools.Selection{Toolsets: c.Tools.Toolsets, Tools: c.Tools.Tools, ReadOnly: c.Tools.ReadOnly}).Select(set); err != nil {
 		return usageError(err)
 	}
+	read = newReading(c, hosts, o.Jobs, rules, moved, log)
 	switch {
 	case c.Call != nil:
 		return cli.Call(ctx, set, *c.Call, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 			Terminal: isatty.IsTerminal(os.Stdout.Fd()), Progress: isatty.IsTerminal(os.Stderr.Fd())})
 	case c.HTTP != nil:
-		return serveHTTP(ctx, c, newServer(c, set, rules), hosts, log)
+		return serveHTTP(ctx, c, newServer(c, set, rules, read), hosts, read, log)
 	}
-	return exitCode(serveStdio(ctx, c, newServer(c, set, rules), hosts, log))
+	return exitCode(serveStdio(ctx, c, newServer(c, set, rules, read), hosts, read, log))
 }
 
-// newFleet makes the client of the one host and the fleet around it.
-func newFleet(c *config.Config) *fleet.Fleet {
+// newFleet makes the client of the one host and the fleet around it, which tells moved of
+// loads and unloads.
+func newFleet(c *config.Config, moved chan<- struct{}) *fleet.Fleet {
 	client := ollama.NewClient(ollama.ClientOptions{
 		Host: c.Ollama.Host, Stall: c.Ollama.Stall, APIKey: c.Ollama.APIKey, UserAgent: "ollama-mcp/" + buildVersion(),
 	})
@@ -102,6 +106,12 @@ func newFleet(c *config.Config) *fleet.Fleet {
 		fleet.Options{
 			DefaultModel: c.Models.Default, NoCloud: c.Models.NoCloud, WedgeAfter: c.Ollama.WedgeAfter,
 			Pins: c.Models.Pins, AllowNumCtx: c.Models.AllowNumCtx,
+			Changed: func() {
+				select {
+				case moved <- struct{}{}:
+				default: // who looks will see this change too
+				}
+			},
 		},
 	)
 }

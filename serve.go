@@ -18,23 +18,24 @@ import (
 	"ollama-mcp/conformance"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/policy"
+	"ollama-mcp/resources"
 	"ollama-mcp/tools"
 	"ollama-mcp/transport"
 	"ollama-mcp/transport/auth"
 )
 
 // serveStdio serves MCP until the client closes standard input or a signal comes.
-func serveStdio(ctx context.Context, c *config.Config, srv *server.MCPServer, hosts *fleet.Fleet, log zerolog.Logger) error {
+func serveStdio(ctx context.Context, c *config.Config, srv *server.MCPServer, hosts *fleet.Fleet, read *reading, log zerolog.Logger) error {
 	if isatty.IsTerminal(os.Stdin.Fd()) {
 		greet(os.Stderr)
 	}
 	defer announce(ctx, c, hosts, log)()
-	return transport.ServeStdio(ctx, srv, os.Stdin, os.Stdout, limits(c, log))
+	return transport.ServeStdio(ctx, srv, os.Stdin, os.Stdout, limits(c, read, log))
 }
 
 // serveHTTP serves MCP on --listen until a signal comes.
-func serveHTTP(ctx context.Context, c *config.Config, srv *server.MCPServer, hosts *fleet.Fleet, log zerolog.Logger) int {
-	o, err := httpOptions(c, hosts, log)
+func serveHTTP(ctx context.Context, c *config.Config, srv *server.MCPServer, hosts *fleet.Fleet, read *reading, log zerolog.Logger) int {
+	o, err := httpOptions(c, hosts, read, log)
 	if err != nil {
 		return usageError(err)
 	}
@@ -57,9 +58,9 @@ func serveHTTP(ctx context.Context, c *config.Config, srv *server.MCPServer, hos
 }
 
 // httpOptions reads the files that the settings name.
-func httpOptions(c *config.Config, hosts *fleet.Fleet, log zerolog.Logger) (transport.HTTPOptions, error) {
+func httpOptions(c *config.Config, hosts *fleet.Fleet, read *reading, log zerolog.Logger) (transport.HTTPOptions, error) {
 	o := transport.HTTPOptions{
-		Options:      limits(c, log),
+		Options:      limits(c, read, log),
 		AllowHosts:   c.Serve.AllowHost,
 		AllowOrigins: c.Serve.AllowOrigin,
 		NoSSE:        c.Serve.SSE == "off",
@@ -85,23 +86,24 @@ func httpOptions(c *config.Config, hosts *fleet.Fleet, log zerolog.Logger) (tran
 }
 
 // newServer makes the MCP server and what it offers, to each caller what the rules allow.
-func newServer(c *config.Config, set []tools.Tool, rules *policy.Policy) *server.MCPServer {
+func newServer(c *config.Config, set []tools.Tool, rules *policy.Policy, read *reading) *server.MCPServer {
 	if c.ConformanceFixtures {
 		s := server.NewMCPServer("ollama-mcp fixtures", buildVersion(), conformance.Options()...)
 		conformance.Register(s)
 		return s
 	}
-	s := server.NewMCPServer("ollama-mcp", buildVersion(),
+	s := server.NewMCPServer("ollama-mcp", buildVersion(), append(read.catalog.ServerOptions(),
 		server.WithTitle("Ollama"),
 		server.WithInstructions(tools.Instructions),
 		server.WithToolCapabilities(true),
 		server.WithToolFilter(tools.Visible(rules)),
-	)
+	)...)
 	tools.Register(s, set)
+	read.catalog.Register(s)
 	return s
 }
 
-func limits(c *config.Config, log zerolog.Logger) transport.Options {
+func limits(c *config.Config, read *reading, log zerolog.Logger) transport.Options {
 	return transport.Options{
 		MaxCalls:            c.Limits.MaxCalls,
 		MaxCallsPerCaller:   c.Limits.MaxCallsPerCaller,
@@ -111,6 +113,8 @@ func limits(c *config.Config, log zerolog.Logger) transport.Options {
 		ProgressInterval:    c.Limits.ProgressInterval,
 		Drain:               c.Limits.Drain,
 		Busy:                tools.Busy,
+		Watch:               read.watch,
+		Canonical:           resources.Canonical,
 		Log:                 log,
 	}
 }

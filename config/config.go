@@ -71,6 +71,7 @@ type LimitConfig struct {
 	MaxCallsPerCaller int           `arg:"--max-calls-per-caller" placeholder:"N" help:"calls in flight of one caller; without authentication there is one"`
 	MaxMessage        Size          `arg:"--max-message" placeholder:"SIZE" help:"largest message from a client"`
 	ProgressInterval  time.Duration `arg:"--progress-interval" placeholder:"TIME" help:"least time between two progress notifications of a call"`
+	Poll              time.Duration `arg:"--poll" placeholder:"TIME" help:"how often to look for changes while a client is subscribed to resources"`
 	JobTTL            time.Duration `arg:"--job-ttl" placeholder:"TIME" help:"how long the result of a job is kept"`
 	Drain             time.Duration `arg:"--drain" placeholder:"TIME" help:"how long running calls, and then jobs, may go on when the client has left or the server must end"`
 }
@@ -124,7 +125,7 @@ func defaults() *Config {
 	return &Config{
 		Ollama: OllamaConfig{Stall: 120 * time.Second, WedgeAfter: fleet.DefaultWedgeAfter},
 		Models: ModelConfig{MaxWait: 50 * time.Second, MaxKeepAlive: KeepAlive(time.Hour)},
-		Limits: LimitConfig{MaxCalls: 2048, MaxCallsPerCaller: 64, MaxMessage: 16 << 20, ProgressInterval: 100 * time.Millisecond, JobTTL: time.Hour, Drain: 3 * time.Second},
+		Limits: LimitConfig{MaxCalls: 2048, MaxCallsPerCaller: 64, MaxMessage: 16 << 20, ProgressInterval: 100 * time.Millisecond, Poll: 5 * time.Second, JobTTL: time.Hour, Drain: 3 * time.Second},
 		Serve:  ServeConfig{Listen: "127.0.0.1:8811", SSE: "on", MaxStreams: 8192, MaxStreamsPerCaller: 1024},
 		Log:    LogConfig{LogLevel: "warn", LogFormat: "auto"},
 	}

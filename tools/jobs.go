@@ -143,3 +143,14 @@ func since(from, to time.Time) time.Duration {
 	}
 	return d.Round(time.Second)
 }
+
+// Job returns what the tool jobs says of a job of the caller in ctx, for JSON. The error is
+// that of [jobs.Table.Find].
+func Job(ctx context.Context, table *jobs.Table, id string) (any, error) {
+	j, err := table.Find(owner(ctx), id)
+	if err != nil {
+		return nil, err
+	}
+	o := one(j, j.Status())
+	return &o, nil
+}

@@ -128,13 +128,6 @@ func (s *session) subscriptions() []string {
 	return slices.Collect(maps.Keys(s.uris))
 }
 
-func (s *session) subscribed(uri string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, yes := s.uris[uri]
-	return yes
-}
-
 // question registers where the answer to a request of ours goes, and returns
 // the request's id.
 func (s *session) question(answer chan<- message) (id string) {

@@ -178,11 +178,21 @@ func (c *conn) listen(call *Call) {
 func (c *conn) tell(n mcp.JSONRPCNotification) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.hears && (n.Method != mcp.MethodNotificationResourceUpdated || c.session.subscribed(updatedURI(n))) {
-		c.out.put(item{parts: [][]byte{encodeNote(n, nil)}, news: true})
+	if c.hears {
+		all := []mcp.JSONRPCNotification{n}
+		if n.Method == mcp.MethodNotificationResourceUpdated {
+			all = c.hub.spelt(n, c.session.subscriptions())
+		}
+		for _, n := range all {
+			c.out.put(item{parts: [][]byte{encodeNote(n, nil)}, news: true})
+		}
 	}
 	for call, acknowledged := range c.streams {
-		if filter, _ := call.SubscriptionFilter(); acknowledged && wants(filter, n) {
+		if !acknowledged {
+			continue
+		}
+		filter, _ := call.SubscriptionFilter()
+		for _, n := range c.hub.wanted(filter, n) {
 			c.out.put(item{call: call, parts: [][]byte{encodeNote(n, call.msg.id)}, news: true})
 		}
 	}

@@ -46,6 +46,9 @@ type Options struct {
 	// returns, soon, when it knows how things are, and yields what changes from then on
 	// until ctx ends. Default: there is no news.
 	Watch func(ctx context.Context) iter.Seq[News]
+	// Canonical is the one spelling in which News names the resource of a URI that a client
+	// subscribed to. It must be quick. Default: the URI.
+	Canonical func(uri string) string
 	// Log takes what went wrong on the server's side. The zero Logger is silent.
 	Log zerolog.Logger
 }
@@ -64,6 +67,9 @@ func (o Options) withDefaults() Options {
 		o.Busy = func(_, message string) *mcp.CallToolResult {
 			return mcp.NewToolResultError("the server is busy: " + message)
 		}
+	}
+	if o.Canonical == nil {
+		o.Canonical = func(uri string) string { return uri }
 	}
 	return o
 }

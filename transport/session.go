@@ -221,23 +221,36 @@ func (s newsSession) NotificationChannel() chan<- mcp.JSONRPCNotification {
 
 var _ server.ClientSession = newsSession{}
 
-// wants tells whether a listen stream asked for a notification.
-func wants(filter mcp.SubscriptionFilter, n mcp.JSONRPCNotification) bool {
+// wanted is a notification as a listen stream gets it: not at all, or as it is, or, about a
+// resource, once for each spelling that it was asked for by.
+func (h *hub) wanted(filter mcp.SubscriptionFilter, n mcp.JSONRPCNotification) []mcp.JSONRPCNotification {
+	as := func(wanted bool) []mcp.JSONRPCNotification {
+		if wanted {
+			return []mcp.JSONRPCNotification{n}
+		}
+		return nil
+	}
 	switch n.Method {
 	case mcp.MethodNotificationToolsListChanged:
-		return filter.ToolsListChanged
+		return as(filter.ToolsListChanged)
 	case mcp.MethodNotificationPromptsListChanged:
-		return filter.PromptsListChanged
+		return as(filter.PromptsListChanged)
 	case mcp.MethodNotificationResourcesListChanged:
-		return filter.ResourcesListChanged
+		return as(filter.ResourcesListChanged)
 	case mcp.MethodNotificationResourceUpdated:
-		return slices.Contains(filter.ResourceSubscriptions, updatedURI(n))
+		return h.spelt(n, filter.ResourceSubscriptions)
 	}
-	return false
+	return nil
 }
 
-// updatedURI returns which resource a notification is about, "" if none.
-func updatedURI(n mcp.JSONRPCNotification) string {
-	uri, _ := n.Params.AdditionalFields["uri"].(string)
-	return uri
+// spelt is an update with each of the URIs that mean its resource.
+func (h *hub) spelt(n mcp.JSONRPCNotification, uris []string) (all []mcp.JSONRPCNotification) {
+	updated, _ := n.Params.AdditionalFields["uri"].(string)
+	for _, uri := range uris {
+		if uri == updated || h.o.Canonical(uri) == updated {
+			n.Params.AdditionalFields = map[string]any{"uri": uri}
+			all = append(all, n)
+		}
+	}
+	return all
 }

@@ -30,6 +30,7 @@ type Options struct {
 	Pins         map[ollama.Name]Pin
 	AllowNumCtx  bool          // a call's num_ctx may differ from the pinned one
 	WedgeAfter   time.Duration // wait for a first token on a model that a cancel may have left wedged; 0 is DefaultWedgeAfter
+	Changed      func()        // called when a load or unload of this fleet has ended; it must not block; nil: nobody cares
 }
 
 // Fleet is the hosts behaving as one. It is safe for concurrent use.

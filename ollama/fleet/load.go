@@ -164,6 +164,7 @@ func (f *Fleet) join(r LoadRequest, embedding bool) *load {
 		delete(f.loads, key)
 		f.mu.Unlock()
 		close(l.done)
+		f.changed()
 	})
 	return l
 }

@@ -42,6 +42,7 @@ func (f *Fleet) Unload(ctx context.Context, model ollama.Name) (UnloadState, err
 			return "", f.fail(ctx, model, err)
 		}
 		if !slices.ContainsFunc(all, func(r ollama.Running) bool { return r.Name == loaded.Name }) {
+			f.changed()
 			return Unloaded, nil
 		}
 		select {

@@ -1,0 +1,46 @@
+package fleet
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/ollamatest"
+)
+
+func TestRunningAndHosts(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var changes atomic.Int32
+		f, fake := start(t, ollamatest.Script{}, Options{Changed: func() { changes.Add(1) }})
+		if all, err := f.Running(t.Context()); len(all) != 0 || err != nil {
+			t.Errorf("Running() before a load = %v, %v, want none", all, err)
+		}
+		if _, err := f.Load(t.Context(), LoadRequest{Model: "tiny:latest"}, Watch{}); err != nil {
+			t.Fatal(err)
+		}
+		all, err := f.Running(t.Context())
+		if len(all) != 1 || err != nil || all[0].Canonical != "tiny:latest" || all[0].Host == "" {
+			t.Errorf("Running() after a load = %+v, %v, want tiny:latest", all, err)
+		}
+		if _, err := f.Unload(t.Context(), "tiny:latest"); err != nil {
+			t.Fatal(err)
+		}
+		f.Close() // waits for the load, which tells of itself last
+		if changes := changes.Load(); changes != 2 {
+			t.Errorf("a load and an unload were told as %d changes, want 2", changes)
+		}
+		if h := f.Hosts(t.Context()); len(h) != 1 || h[0].Version != "0.34.4" || h[0].Err != nil || h[0].Address != fake.URL {
+			t.Errorf("Hosts() = %+v, want one of version 0.34.4", h)
+		}
+		if s, err := f.Show(t.Context(), "tiny:latest"); err != nil || s.ContextLength() != 2048 {
+			t.Errorf("Show(tiny) = %+v, %v, want its context length", s, err)
+		}
+		if _, err := f.Show(t.Context(), "nowhere:latest"); !isKind(err, ollama.MissingModel) {
+			t.Errorf("Show(nowhere) = %v, want %s", err, ollama.MissingModel)
+		}
+		fake.Close()
+		if h := f.Hosts(t.Context()); len(h) != 1 || !isKind(h[0].Err, ollama.Unreachable) {
+			t.Errorf("Hosts() of a host that is down = %+v, want it unreachable", h)
+		}
+	})
+}

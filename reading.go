@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/rs/zerolog"
+
+	"ollama-mcp/config"
+	"ollama-mcp/jobs"
+	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/policy"
+	"ollama-mcp/resources"
+	"ollama-mcp/tools"
+	"ollama-mcp/transport"
+	"ollama-mcp/transport/auth"
+)
+
+// reading is what clients can read, and what they are told of it.
+type reading struct {
+	catalog *resources.Catalog
+	watcher *resources.Watcher
+}
+
+func newReading(c *config.Config, hosts *fleet.Fleet, table *jobs.Table, rules *policy.Policy, moved <-chan struct{}, log zerolog.Logger) *reading {
+	source := resources.Source{Models: hosts.Models, Running: hosts.Running, Hosts: hosts.Hosts, Show: hosts.Show}
+	if table != nil {
+		source.Job = func(ctx context.Context, id string) (any, error) {
+			job, err := tools.Job(ctx, table, id)
+			if errors.Is(err, jobs.ErrNoJob) {
+				err = resources.ErrNotFound
+			}
+			return job, err
+		}
+		source.JobIDs = func(ctx context.Context) (ids []string) {
+			for _, s := range table.List(auth.FromContext(ctx).Name) {
+				ids = append(ids, s.ID)
+			}
+			return ids
+		}
+	}
+	return &reading{
+		resources.New(source, resources.Options{Log: log, Policy: rules, Explain: tools.Explain}),
+		resources.NewWatcher(source, resources.WatchOptions{Poll: c.Limits.Poll, Look: moved, Policy: rules, Log: log}),
+	}
+}
+
+// tell lets who subscribed to a job hear of a change, if it is theirs.
+func (r *reading) tell(c jobs.Change) {
+	r.watcher.Tell(resources.Change{URI: resources.JobURI(c.ID), Seq: c.Seq, May: func(ctx context.Context) bool {
+		return auth.FromContext(ctx).Name == c.Owner
+	}})
+}
+
+// watch is for [transport.Options.Watch].
+func (r *reading) watch(ctx context.Context) iter.Seq[transport.News] {
+	changes := r.watcher.Watch(ctx)
+	return func(yield func(transport.News) bool) {
+		for c := range changes {
+			n := transport.News{URI: c.URI, May: c.May}
+			if c.Seq > 0 {
+				n.Meta = map[string]any{"ollama-mcp/seq": c.Seq}
+			}
+			if !yield(n) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package resources
+
+import (
+	"context"
+	"errors"
+
+	"ollama-mcp/ollama"
+)
+
+type hostList struct {
+	Hosts []hostStatus `json:"hosts"`
+}
+
+type hostStatus struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Up      bool   `json:"up"`
+	Version string `json:"version,omitempty"`
+	Error   string `json:"error,omitempty"` // the kind of failure
+}
+
+// hosts is the list of the Ollamas behind the server. What they have is in other resources,
+// where the policy holds.
+func (c *Catalog) hosts() resource {
+	return resource{
+		uri: scheme + "hosts", name: "hosts", title: "Ollama hosts",
+		description: "The Ollama servers that models run on: address, whether they answer, version.",
+		read: func(ctx context.Context, _ string) (any, error) {
+			l := hostList{Hosts: []hostStatus{}}
+			for _, h := range c.source.Hosts(ctx) {
+				l.Hosts = append(l.Hosts, hostStatus{h.Name, h.Address, h.Err == nil, h.Version, kind(h.Err)})
+			}
+			return l, ctx.Err()
+		},
+	}
+}
+
+// kind names the sort of an error of a host.
+func kind(err error) string {
+	var e *ollama.Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &e):
+		return string(e.Kind)
+	}
+	return string(ollama.Stalled) // its time was over
+}

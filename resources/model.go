@@ -1,0 +1,76 @@
+package resources
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+)
+
+type shownModel struct {
+	Name          ollama.Name      `json:"name"`
+	Family        string           `json:"family,omitempty"`
+	Format        string           `json:"format,omitempty"`
+	ParameterSize string           `json:"parameter_size,omitempty"`
+	Quantization  string           `json:"quantization,omitempty"`
+	ContextLength int              `json:"context_length,omitempty"` // at most
+	Capabilities  []string         `json:"capabilities,omitempty"`
+	Parameters    string           `json:"parameters,omitempty"`
+	Template      string           `json:"template,omitempty"`
+	System        string           `json:"system,omitempty"`
+	Messages      []ollama.Message `json:"messages,omitempty"`
+	License       string           `json:"license,omitempty"` // its name
+	ModifiedAt    time.Time        `json:"modified_at"`
+	Remote        bool             `json:"remote,omitempty"`
+	Loaded        []runningModel   `json:"loaded"`
+}
+
+// model is what show tells of an installed model.
+func (c *Catalog) model() resource {
+	return resource{
+		uri: scheme + "models/{+name}", name: "model", title: "One model",
+		description: "What a model of the user's own Ollama is: capabilities, context length, parameters, template, system prompt, license, and where it is loaded. A name may hold : and /, as in hf.co/user/repo:Q4_K_M.",
+		absent:      "Read " + scheme + "models for the models that there are",
+		read: func(ctx context.Context, name string) (any, error) {
+			n, err := ollama.ParseName(name)
+			// Whether a model that the caller may not use is installed must not show: nothing is asked.
+			if err != nil || !c.sees(ctx, n) {
+				return nil, ErrNotFound
+			}
+			shown, err := c.source.Show(ctx, n)
+			if errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) {
+				return nil, ErrNotFound
+			}
+			if err != nil {
+				return nil, err
+			}
+			loaded, err := c.loaded(ctx)
+			loaded = slices.DeleteFunc(loaded, func(r runningModel) bool { return !slices.Contains(r.names, n) })
+			return describe(n, shown, loaded), err
+		},
+	}
+}
+
+func describe(n ollama.Name, s *ollama.Shown, loaded []runningModel) shownModel {
+	return shownModel{
+		Name: n, Family: s.Details.Family, Format: s.Details.Format, ParameterSize: s.Details.ParameterSize,
+		Quantization: s.Details.QuantizationLevel, ContextLength: cmp.Or(s.ContextLength(), s.Details.ContextLength),
+		Capabilities: s.Capabilities, Parameters: s.Parameters, Template: s.Template, System: s.System, Messages: s.Messages,
+		License: title(s.License), ModifiedAt: s.ModifiedAt, Remote: s.RemoteHost != "" || fleet.IsCloudName(n), Loaded: loaded,
+	}
+}
+
+// title is the first line of a text that has words in it, which in a license is its name.
+func title(text string) string {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			return clip(line)
+		}
+	}
+	return ""
+}

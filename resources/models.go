@@ -1,0 +1,135 @@
+package resources
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+)
+
+type modelList struct {
+	Models []listedModel `json:"models"`
+}
+
+type listedModel struct {
+	URI           string      `json:"uri"`
+	Name          ollama.Name `json:"name"`
+	Family        string      `json:"family,omitempty"`
+	Parameters    string      `json:"parameters,omitempty"`
+	Quantization  string      `json:"quantization,omitempty"`
+	SizeBytes     int64       `json:"size_bytes"`
+	ContextLength int         `json:"context_length,omitempty"` // at most
+	Capabilities  []string    `json:"capabilities,omitempty"`
+	Digest        string      `json:"digest"`
+	ModifiedAt    time.Time   `json:"modified_at"`
+	Remote        bool        `json:"remote,omitempty"`
+	Loaded        bool        `json:"loaded"`
+}
+
+// models is the list of the installed models.
+func (c *Catalog) models() resource {
+	return resource{
+		uri: scheme + "models", name: "models", title: "Installed models",
+		description: "The models installed on the user's own Ollama: size, context length, capabilities, whether loaded.",
+		read: func(ctx context.Context, _ string) (any, error) {
+			all, err := c.seen(ctx)
+			return listModels(all), err
+		},
+	}
+}
+
+// seen lists the installed models that the caller may know of.
+func (c *Catalog) seen(ctx context.Context) ([]fleet.Model, error) {
+	all, err := c.source.Models(ctx)
+	return slices.DeleteFunc(all, func(m fleet.Model) bool { return !c.sees(ctx, m.Canonical) }), err
+}
+
+func listModels(all []fleet.Model) modelList {
+	l := modelList{Models: []listedModel{}}
+	for _, m := range all {
+		l.Models = append(l.Models, listedModel{
+			URI: modelURI(m.Canonical), Name: m.Canonical, Family: m.Details.Family, Parameters: m.Details.ParameterSize,
+			Quantization: m.Details.QuantizationLevel, SizeBytes: m.Size, ContextLength: m.ContextLength, Capabilities: m.Capabilities,
+			Digest: m.Digest, ModifiedAt: m.ModifiedAt, Remote: m.Remote(), Loaded: m.Loaded != nil,
+		})
+	}
+	return l
+}
+
+func modelURI[S ~string](name S) string { return scheme + "models/" + string(name) }
+
+// listPatience bounds how long a list of resources waits for Ollama.
+const listPatience = 5 * time.Second
+
+// list adds to the answer of resources/list a resource for each model, and what is known
+// of the lists themselves. Without Ollama it stays as it is.
+func (c *Catalog) list(ctx context.Context, _ any, _ *mcp.ListResourcesRequest, result *mcp.ListResourcesResult) {
+	ctx, cancel := context.WithTimeout(ctx, listPatience)
+	defer cancel()
+	all, err := c.seen(ctx)
+	if err != nil {
+		c.o.Log.Debug().Err(err).Msg("listing resources without the models")
+		return
+	}
+	for i, r := range result.Resources {
+		if r.URI == scheme+"models" {
+			result.Resources[i] = c.measured(r, all)
+		}
+	}
+	for _, m := range all {
+		r := mcp.Resource{
+			URI: modelURI(m.Canonical), Name: string(m.Canonical), Title: string(m.Canonical), MIMEType: mimeType,
+			Description: fmt.Sprintf("%s %s, %.1f GB on disk", m.Details.ParameterSize, m.Details.QuantizationLevel, float64(m.Size)/1e9),
+		}
+		r.Annotations = modified(m.ModifiedAt)
+		result.Resources = append(result.Resources, r)
+	}
+}
+
+// measured is the resource of the list of models with its size, that of its JSON, and when
+// it was last modified.
+func (c *Catalog) measured(r mcp.Resource, all []fleet.Model) mcp.Resource {
+	if text, err := encode(listModels(all), nil); err == nil {
+		size := int64(len(text))
+		r.Size = &size
+	}
+	if len(all) > 0 {
+		latest := slices.MaxFunc(all, func(a, b fleet.Model) int { return a.ModifiedAt.Compare(b.ModifiedAt) })
+		r.Annotations = modified(latest.ModifiedAt)
+	}
+	return r
+}
+
+func modified(t time.Time) *mcp.Annotations {
+	if t.IsZero() {
+		return nil
+	}
+	return &mcp.Annotations{LastModified: t.UTC().Format(time.RFC3339)}
+}
+
+// recent sorts models by when they were used, as far as that is known, then by when they
+// were installed: one that is loaded was used, and its expiry counts from its last call.
+func recent(all []fleet.Model) []fleet.Model {
+	used := func(m fleet.Model) time.Time {
+		if m.Loaded == nil {
+			return time.Time{}
+		}
+		return m.Loaded.ExpiresAt
+	}
+	slices.SortStableFunc(all, func(a, b fleet.Model) int {
+		loaded := func(m fleet.Model) int {
+			if m.Loaded != nil {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(loaded(b)-loaded(a), used(b).Compare(used(a)), b.ModifiedAt.Compare(a.ModifiedAt))
+	})
+	return all
+}

@@ -1,0 +1,164 @@
+package resources
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+)
+
+// state is how things are. When a loaded model expires is no part of it: every call puts
+// that off.
+type state struct {
+	hosts   map[string]hostState
+	models  map[ollama.Name]modelState   // nil: not known
+	running map[ollama.Name]runningState // nil: not known
+}
+
+type hostState struct{ version, err string }
+
+type modelState struct {
+	digest   string
+	modified int64
+	size     int64
+	loaded   *runningState // nil: it is not
+}
+
+type runningState struct {
+	digest        string
+	size, vram    int64
+	contextLength int
+}
+
+// look returns nil when ctx has ended before all was known.
+func (w *Watcher) look(ctx context.Context) *state {
+	s := &state{hosts: map[string]hostState{}}
+	for _, h := range w.source.Hosts(ctx) {
+		s.hosts[h.Name] = hostState{h.Version, kind(h.Err)}
+	}
+	models, err := w.source.Models(ctx)
+	running, err2 := w.source.Running(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil || err2 != nil:
+		w.o.Log.Debug().AnErr("models", err).AnErr("running", err2).Msg("watching a host that does not answer")
+	default:
+		s.note(models, running)
+	}
+	return s
+}
+
+// note records the models. Those that run but are not installed any more are in running alone.
+func (s *state) note(models []fleet.Model, running []fleet.Running) {
+	s.models, s.running = map[ollama.Name]modelState{}, map[ollama.Name]runningState{}
+	byDigest := map[string]*runningState{}
+	for _, r := range running {
+		now := runningState{r.Digest, r.Size, r.SizeVRAM, r.ContextLength}
+		s.running[r.Canonical], byDigest[r.Digest] = now, &now
+	}
+	for _, m := range models {
+		s.models[m.Canonical] = modelState{m.Digest, m.ModifiedAt.UnixNano(), m.Size, byDigest[m.Digest]}
+	}
+}
+
+// since is s with what it does not know as it was before.
+func (s *state) since(before *state) *state {
+	if s.models == nil && before != nil {
+		s.models, s.running = before.models, before.running
+	}
+	return s
+}
+
+// diff lists what has changed between two looks; without a first one nothing has.
+func (w *Watcher) diff(before, now *state) []Change {
+	if before == nil {
+		return nil
+	}
+	var changes []Change
+	if !maps.Equal(before.hosts, now.hosts) {
+		changes = append(changes, Change{URI: scheme + "hosts"})
+	}
+	if now.models == nil {
+		return changes
+	}
+	var listed, modified, moved []ollama.Name // came or went; those, and what is otherwise; loaded or unloaded
+	for _, n := range keys(before.models, now.models) {
+		was, had := before.models[n]
+		is, has := now.models[n]
+		if had != has {
+			listed = append(listed, n)
+		}
+		if had == has && was.same(is) {
+			continue
+		}
+		modified = append(modified, n)
+		changes = append(changes, Change{URI: modelURI(n), May: w.may(n)})
+		if !equal(was.loaded, is.loaded) {
+			moved = append(moved, n)
+		}
+	}
+	for _, n := range keys(before.running, now.running) {
+		if was, had := before.running[n]; had != has(now.running, n) || was != now.running[n] {
+			moved = append(moved, n)
+		}
+	}
+	if len(modified) > 0 {
+		changes = append(changes, Change{URI: scheme + "models", May: w.may(modified...)})
+	}
+	if len(moved) > 0 {
+		changes = append(changes, Change{URI: scheme + "running", May: w.may(moved...)})
+	}
+	if len(listed) > 0 {
+		changes = append(changes, Change{May: w.may(listed...)})
+	}
+	return changes
+}
+
+func (m modelState) same(o modelState) bool {
+	loaded := equal(m.loaded, o.loaded)
+	m.loaded, o.loaded = nil, nil
+	return loaded && m == o
+}
+
+func equal(a, b *runningState) bool { return a == b || a != nil && b != nil && *a == *b }
+
+func has[V any](m map[ollama.Name]V, n ollama.Name) bool { _, yes := m[n]; return yes }
+
+// keys are the names in either map, in order.
+func keys[V any](a, b map[ollama.Name]V) []ollama.Name {
+	all := slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b))
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Canonical is the spelling of a resource's URI in which changes are told: names of models
+// have several.
+func Canonical(uri string) string {
+	name, is := strings.CutPrefix(uri, modelURI(""))
+	if !is {
+		return uri
+	}
+	if plain, err := url.PathUnescape(name); err == nil {
+		name = plain
+	}
+	n, err := ollama.ParseName(name)
+	if err != nil {
+		return uri
+	}
+	return modelURI(n)
+}
+
+// may lets those hear of a change who may know of one of the models.
+func (w *Watcher) may(models ...ollama.Name) func(context.Context) bool {
+	if w.o.Policy == nil {
+		return nil
+	}
+	return func(ctx context.Context) bool {
+		return slices.ContainsFunc(models, func(n ollama.Name) bool { return w.o.Policy.Allow(ctx, "", n) == nil })
+	}
+}
