@@ -31,6 +31,7 @@ type message struct {
 	Params struct {
 		Progress float64 `json:"progress"`
 		Message  string  `json:"message"`
+		URI      string  `json:"uri"`
 		Meta     struct {
 			Seq   int    `json:"ollama-mcp/seq"`
 			Phase string `json:"ollama-mcp/phase"`

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/ollama/ollamatest"
+)
+
+const subscribe = `{"jsonrpc":"2.0","id":2,"method":"resources/subscribe","params":{"uri":"ollama://running"}}`
+
+// listeners subscribe to ollama://running in all the ways that there are. What they hear
+// comes on the channel, after the answer or acknowledgement.
+var listeners = map[string]func(t *testing.T, address string, w *web) <-chan message{
+	"stdio, 2025-11-25": func(t *testing.T, address string, _ *web) <-chan message {
+		s := serve(t, address)
+		s.request("resources/subscribe", map[string]any{"uri": "ollama://running"})
+		s.answer()
+		return s.messages
+	},
+	"stdio, 2026-07-28": func(t *testing.T, address string, _ *web) <-chan message {
+		s := serve(t, address)
+		s.request("subscriptions/listen", map[string]any{
+			"notifications": map[string]any{"resourceSubscriptions": []string{"ollama://running"}},
+			"_meta":         map[string]any{"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": map[string]any{}},
+		})
+		s.next()
+		return s.messages
+	},
+	"HTTP+SSE": func(_ *testing.T, _ string, w *web) <-chan message {
+		s := newStream(w)
+		s.post(subscribe)
+		<-s.events
+		return s.events
+	},
+	"HTTP, 2025-11-25": func(t *testing.T, _ string, w *web) <-chan message {
+		l := newLegacy(w)
+		news := w.do(w.ctx, "GET", "/mcp", "", "Mcp-Session-Id", l.session)
+		for range messages(t, w.do(w.ctx, "POST", "/mcp", subscribe, "Mcp-Session-Id", l.session)) {
+		}
+		return messages(t, news)
+	},
+	"HTTP, 2026-07-28": func(t *testing.T, _ string, w *web) <-chan message {
+		body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":["ollama://running"]},"_meta":{%s}}}`, modernMeta[1:])
+		news := messages(t, w.do(w.ctx, "POST", "/mcp", body, "Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "subscriptions/listen"))
+		<-news
+		return news
+	},
+}
+
+// Another program loads and unloads a model of a real Ollama: those who subscribed are told
+// of both.
+func TestSubscriptions(t *testing.T) {
+	real := ollamatest.NewReal(t)
+	w := serveWeb(t, real.URL)
+	heard := map[string]<-chan message{}
+	for name, listen := range listeners {
+		heard[name] = listen(t, real.URL, w)
+	}
+	for _, step := range []string{`{"model":"tiny","keep_alive":"10m"}`, `{"model":"tiny","keep_alive":0}`} {
+		resp, err := http.Post(real.URL+"/api/generate", "application/json", strings.NewReader(step))
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		begun := time.Now()
+		for name, news := range heard {
+			m := <-news
+			if m.Method != "notifications/resources/updated" || m.Params.URI != "ollama://running" {
+				t.Errorf("%s, after %s (%.80s): %+v, want an update of ollama://running", name, step, bytes.TrimSpace(said), m)
+			}
+			t.Logf("%s: told at the latest %v after %s", name, time.Since(begun), step)
+		}
+	}
+}
+
+// A model is read by a name that has : and / in it, and a resource that does not exist is
+// the error of the version.
+func TestRead(t *testing.T) {
+	fake := ollamatest.NewFake(ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "hf.co/a/b:Q4_K_M"}}})
+	defer fake.Close()
+	w := serveWeb(t, fake.URL)
+	read := func(uri string, modern bool) string {
+		meta, header := "", []string{"Mcp-Session-Id", newLegacy(w).session}
+		if modern {
+			meta, header = `,"_meta":{`+modernMeta[1:]+`}`, []string{"Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "resources/read", "Mcp-Name", uri}
+		}
+		resp := w.do(w.ctx, "POST", "/mcp", fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":%q%s}}`, uri, meta), header...)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	for _, modern := range []bool{false, true} {
+		if got := read("ollama://models/hf.co/a/b:Q4_K_M", modern); !strings.Contains(got, `\"name\":\"hf.co/a/b:q4_k_m\"`) {
+			t.Errorf("read of a model, modern %v = %s, want it", modern, got)
+		}
+		code := map[bool]string{false: `"code":-32002`, true: `"code":-32602`}[modern]
+		for _, uri := range []string{"ollama://models/nowhere", "ollama://nothing"} {
+			if got := read(uri, modern); !strings.Contains(got, code) || !strings.Contains(got, "there is no resource "+uri) {
+				t.Errorf("read of %s, modern %v = %s, want %s", uri, modern, got, code)
+			}
+		}
+	}
+	fake.Change(func(s *ollamatest.Script) { s.Faults[""] = ollamatest.Down() })
+	if got := read("ollama://models", false); !strings.Contains(got, `"code":-32603`) || !strings.Contains(got, "no Ollama answers at") || !strings.Contains(got, `"kind":"unreachable"`) {
+		t.Errorf("read without Ollama = %s, want words and a kind", got)
+	}
+}
