@@ -83,9 +83,14 @@ func (w *Watcher) diff(before, now *state) []Change {
 	if !maps.Equal(before.hosts, now.hosts) {
 		changes = append(changes, Change{URI: scheme + "hosts"})
 	}
-	if now.models == nil {
-		return changes
+	if now.models != nil {
+		changes = append(changes, w.moves(before, now)...)
 	}
+	return changes
+}
+
+// moves lists what has changed of the models.
+func (w *Watcher) moves(before, now *state) (changes []Change) {
 	var listed, modified, moved []ollama.Name // came or went; those, and what is otherwise; loaded or unloaded
 	for _, n := range keys(before.models, now.models) {
 		was, had := before.models[n]
@@ -93,17 +98,16 @@ func (w *Watcher) diff(before, now *state) []Change {
 		if had != has {
 			listed = append(listed, n)
 		}
-		if had == has && was.same(is) {
-			continue
+		if had != has || !was.same(is) {
+			modified = append(modified, n)
+			changes = append(changes, Change{URI: modelURI(n), May: w.may(n)})
 		}
-		modified = append(modified, n)
-		changes = append(changes, Change{URI: modelURI(n), May: w.may(n)})
 		if !equal(was.loaded, is.loaded) {
 			moved = append(moved, n)
 		}
 	}
 	for _, n := range keys(before.running, now.running) {
-		if was, had := before.running[n]; had != has(now.running, n) || was != now.running[n] {
+		if before.running[n] != now.running[n] { // every one that runs has a digest
 			moved = append(moved, n)
 		}
 	}
@@ -126,8 +130,6 @@ func (m modelState) same(o modelState) bool {
 }
 
 func equal(a, b *runningState) bool { return a == b || a != nil && b != nil && *a == *b }
-
-func has[V any](m map[ollama.Name]V, n ollama.Name) bool { _, yes := m[n]; return yes }
 
 // keys are the names in either map, in order.
 func keys[V any](a, b map[ollama.Name]V) []ollama.Name {
