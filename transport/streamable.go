@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -28,13 +29,26 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, caller auth.Caller) 
 	defer free()
 	p.free = free
 	version := r.Header.Get(mcp.HeaderProtocolVersion)
-	if p.modern = mcp.IsModernProtocol(m.protocol) || mcp.IsModernProtocol(version); p.modern {
+	if name := repeated(r.Header); name != "" {
+		respond(w, http.StatusBadRequest, refusal(m.id, mismatch(name, "is there more than once")))
+	} else if p.modern = mcp.IsModernProtocol(m.protocol) || mcp.IsModernProtocol(version); p.modern {
 		h.postModern(p, r, caller, m)
 	} else if version != "" && !mcp.IsValidProtocolVersion(version) {
 		fail(w, failure{status: http.StatusBadRequest, words: "unsupported protocol version in " + mcp.HeaderProtocolVersion})
 	} else {
 		h.postLegacy(p, r, caller, m)
 	}
+}
+
+// repeated returns a header of MCP's that is there more than once, "" if none is. What
+// stands in front of the server could go by another of its values than the server does.
+func repeated(header http.Header) string {
+	for name, values := range header {
+		if len(values) > 1 && strings.HasPrefix(name, "Mcp-") {
+			return name
+		}
+	}
+	return ""
 }
 
 // postModern serves a message of 2026-07-28 or later, which has no session.
