@@ -244,7 +244,7 @@ func (m route) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // as serves a request of a known caller while the server takes any.
-func (h *HTTP) as(serve func(http.ResponseWriter, *http.Request, auth.Caller)) http.HandlerFunc {
+func (h *HTTP) as(serve func(http.ResponseWriter, *http.Request, *auth.Caller)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if h.closing.Err() != nil {
 			w.Header().Set("Connection", "close")
@@ -259,7 +259,7 @@ func (h *HTTP) as(serve func(http.ResponseWriter, *http.Request, auth.Caller)) h
 			fail(w, failure{status: refused.Status, words: refused.Message})
 			return
 		}
-		serve(w, r, caller)
+		serve(w, r, &caller)
 	}
 }
 
