@@ -45,7 +45,7 @@ func serveHTTP(ctx context.Context, c *config.Config, srv *server.MCPServer, hos
 	}
 	l, err := net.Listen("tcp", c.Serve.Listen)
 	if err != nil {
-		return exitCode(fmt.Errorf("--listen: %w", err))
+		return exitCode(fmt.Errorf("--listen: %w: end what listens there, or give another address", err))
 	}
 	say(c, l.Addr(), log)
 	defer announce(ctx, c, hosts, log)()
@@ -62,6 +62,7 @@ func httpOptions(c *config.Config, hosts *fleet.Fleet, log zerolog.Logger) (tran
 		Options:      limits(c, log),
 		AllowHosts:   c.Serve.AllowHost,
 		AllowOrigins: c.Serve.AllowOrigin,
+		Path:         c.Serve.Path,
 		NoSSE:        c.Serve.SSE == "off",
 		Secret:       c.Serve.Secret,
 		Ready: func(ctx context.Context) error {

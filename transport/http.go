@@ -32,6 +32,9 @@ type HTTPOptions struct {
 	// AllowOrigins are the origins, such as https://app.example, whose web pages may
 	// call, beside the server's own.
 	AllowOrigins []string
+	// Path is what a proxy in front takes away from the paths of requests, such as
+	// /ollama: the streams of HTTP+SSE name a path to their clients.
+	Path string
 	// NoSSE leaves out HTTP+SSE, the transport of 2024-11-05.
 	NoSSE bool
 	// Secret is the key of session ids, shared by the servers that stand behind one

@@ -44,7 +44,7 @@ func (h *HTTP) sse(w http.ResponseWriter, r *http.Request, caller *auth.Caller) 
 	defer untilEnd(r, caller.Expires, func() { c.abandon(); end() })()
 	defer context.AfterFunc(h.closing, end)()
 	defer context.AfterFunc(c.ctx, end)() // a write has failed
-	if err := errors.Join(sink.unhurried(), sink.begin(), sink.event("endpoint", "/message?sessionId="+id)); err != nil {
+	if err := errors.Join(sink.unhurried(), sink.begin(), sink.event("endpoint", h.o.Path+"/message?sessionId="+id)); err != nil {
 		c.abandon()
 	}
 	c.out.run()
