@@ -97,6 +97,9 @@ func (t *Tool) Call(ctx context.Context, args json.RawMessage, requestID string,
 	var p *Problem
 	if o.err != nil {
 		p = problem(o.err, requestID, func(n ollama.Name) bool { return t.policy.Allow(ctx, t.Name, n) == nil })
+		if cause := context.Cause(ctx); p.Kind == kindCanceled && cause != nil && !errors.Is(cause, ctx.Err()) {
+			p.Message += ": " + cause.Error() // such as that the server ends
+		}
 		o.output.fail(p)
 	}
 	t.logCall(ctx, o.err, p, requestID, time.Since(start))
