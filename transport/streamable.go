@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -31,7 +33,8 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, caller *auth.Caller)
 	if p.modern = mcp.IsModernProtocol(m.protocol) || mcp.IsModernProtocol(version); p.modern {
 		h.postModern(p, r, caller, m)
 	} else if version != "" && !mcp.IsValidProtocolVersion(version) {
-		fail(w, failure{status: http.StatusBadRequest, words: "unsupported protocol version in " + mcp.HeaderProtocolVersion})
+		fail(w, failure{status: http.StatusBadRequest, words: fmt.Sprintf("unsupported protocol version %.40q in %s; supported: %s",
+			version, mcp.HeaderProtocolVersion, strings.Join(mcp.ValidProtocolVersions, ", "))})
 	} else {
 		h.postLegacy(p, r, caller, m)
 	}
