@@ -46,7 +46,7 @@ func serveHTTP(ctx context.Context, c *config.Config, srv *server.MCPServer, hos
 	}
 	l, err := net.Listen("tcp", c.Serve.Listen)
 	if err != nil {
-		return exitCode(fmt.Errorf("--listen: %w", err))
+		return exitCode(fmt.Errorf("--listen: %w: end what listens there, or give another address", err))
 	}
 	say(c, l.Addr(), log)
 	defer announce(ctx, c, hosts, log)()
@@ -63,6 +63,7 @@ func httpOptions(c *config.Config, hosts *fleet.Fleet, read *reading, log zerolo
 		Options:      limits(c, read, log),
 		AllowHosts:   c.Serve.AllowHost,
 		AllowOrigins: c.Serve.AllowOrigin,
+		Path:         c.Serve.Path,
 		NoSSE:        c.Serve.SSE == "off",
 		Secret:       c.Serve.Secret,
 		Ready: func(ctx context.Context) error {

@@ -55,6 +55,8 @@ func explanation(asked *config.ExplainCommand, model ollama.Name, e policy.Expla
 	case open:
 		fmt.Fprintf(&b, "allowed: %s. There is no policy: everything is.\n", call)
 		return b.String()
+	case e.Allowed && model == "":
+		fmt.Fprintf(&b, "allowed: %s. Rule %q allows it with some model at least: name one to be sure.\n", call, e.Rule)
 	case e.Allowed:
 		fmt.Fprintf(&b, "allowed: %s. Rule %q allows it, and none denies it.\n", call, e.Rule)
 	case e.Rule != "":
@@ -71,7 +73,10 @@ func explanation(asked *config.ExplainCommand, model ollama.Name, e policy.Expla
 	for _, m := range e.Matches {
 		fmt.Fprintf(w, "  %s\t%s\t%s\n", m.Rule, m.Effect, m.Limits)
 	}
-	if e.Allowed {
+	switch {
+	case e.Allowed && model == "":
+		fmt.Fprintf(w, "\nlimits in force with every model: %s\n", e.Limits)
+	case e.Allowed:
 		fmt.Fprintf(w, "\nlimits in force: %s\n", e.Limits)
 	}
 	w.Flush() // to memory: cannot fail

@@ -62,6 +62,14 @@ rules that match:
   staff       allow  calls_per_minute: 30, max_num_ctx: 8192
   no secrets  deny   none
 `},
+		{"no model", team, []string{"ann", "generate"}, `allowed: ann may use generate. Rule "rule 2" allows it with some model at least: name one to be sure.
+
+rules that match:
+  rule 2      allow  max_num_ctx: 4096, max_keep_alive: 10m0s
+  no secrets  deny   none
+
+limits in force with every model: none
+`},
 		{"no rule", team, []string{"bob", "generate", "m"}, "denied: bob may not use generate with m:latest. No rule allows it.\n"},
 		{"listed only", "policy: [{name: all lists, tools: [list_models]}]", []string{"bob", "list_models", "m"},
 			"denied: bob may not use list_models with m:latest. Models are shown to those alone who may use them.\n\nrules that match:\n  all lists  allow  none\n"},

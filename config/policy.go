@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -62,17 +64,39 @@ func checkKeys(n *yaml.Node, of reflect.Type) error {
 		names = append(names, f.Tag.Get("yaml"))
 		fields[f.Tag.Get("yaml")] = f.Type
 	}
+	if n.Kind == yaml.SequenceNode || n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
+		return fmt.Errorf("line %d: keys with their values belong here; valid: %s", n.Line, strings.Join(names, ", "))
+	}
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		field, ok := fields[key.Value]
 		if !ok {
 			return fmt.Errorf("line %d: unknown key %q%s", key.Line, key.Value, nearest(key.Value, names))
 		}
-		if field.Kind() == reflect.Struct {
-			if err := checkKeys(value, field); err != nil {
-				return err
-			}
+		if err := checkValue(key.Value, value, field); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// checkValue says how to write a value, which yaml does in the words of Go.
+func checkValue(key string, value *yaml.Node, of reflect.Type) error {
+	if of.Kind() == reflect.Pointer {
+		of = of.Elem()
+	}
+	switch {
+	case of.Kind() == reflect.Struct:
+		return checkKeys(value, of)
+	case value.Kind != yaml.ScalarNode || value.Tag == "!!null":
+	case of.Kind() == reflect.Slice:
+		return fmt.Errorf("line %d: %s is a list: write %s: [%q]", value.Line, key, key, value.Value)
+	case of == reflect.TypeFor[time.Duration]():
+		if _, err := time.ParseDuration(value.Value); err != nil {
+			return fmt.Errorf("line %d: %s %q is not a time with its unit: write it as 30s or 10m", value.Line, key, value.Value)
+		}
+	case of.Kind() == reflect.Int && value.Tag != "!!int":
+		return fmt.Errorf("line %d: %s %q is not a whole number", value.Line, key, value.Value)
 	}
 	return nil
 }

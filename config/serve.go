@@ -23,6 +23,7 @@ type ServeConfig struct {
 	MaxStreamsPerCaller int    `arg:"--max-streams-per-caller" placeholder:"N" help:"streams that one caller keeps open for news"`
 
 	Secret []byte `arg:"-"` // what SecretFile holds; nil without one
+	Path   string `arg:"-"` // of --public-url, without a slash at its end; "" for none
 }
 
 // ServeCommand serves MCP over HTTP.
@@ -35,8 +36,9 @@ func (s *ServeConfig) resolve(a *AuthConfig, serving bool) error {
 		errs = append(errs, s.checkListen(a), s.readSecret())
 	}
 	if u, err := url.Parse(a.PublicURL); err == nil && u.Host != "" {
-		s.AllowHost = append(s.AllowHost, u.Host)
-		s.AllowOrigin = append(s.AllowOrigin, u.Scheme+"://"+u.Host)
+		s.AllowHost = append(s.AllowHost, u.Hostname()) // as proxies pass it on: with its port or without
+		s.AllowOrigin = append(s.AllowOrigin, origin(u))
+		s.Path = strings.TrimRight(u.Path, "/")
 	}
 	return errors.Join(errs...)
 }
@@ -67,11 +69,12 @@ func (s *ServeConfig) Loopback() bool {
 }
 
 func (s *ServeConfig) checkOrigins() error {
-	for _, o := range s.AllowOrigin {
+	for i, o := range s.AllowOrigin {
 		u, err := url.Parse(o)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || o != u.Scheme+"://"+u.Host {
-			return fmt.Errorf("--allow-origin %q is not an origin: write https://app.example, without a path", o)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || o != u.Scheme+"://"+u.Host || strings.Contains(o, "*") {
+			return fmt.Errorf("--allow-origin %q is not an origin: write https://app.example, whole and without a path", o)
 		}
+		s.AllowOrigin[i] = origin(u)
 	}
 	for _, h := range s.AllowHost {
 		if strings.ContainsAny(h, "/*@ ") {
@@ -79,6 +82,13 @@ func (s *ServeConfig) checkOrigins() error {
 		}
 	}
 	return nil
+}
+
+// origin is that of a page at u as browsers send it, which leave out a scheme's own port:
+// https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin
+func origin(u *url.URL) string {
+	own := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
+	return u.Scheme + "://" + strings.TrimSuffix(u.Host, own)
 }
 
 // minSecret is the least length of a key, in bytes: that of the hash it is used with.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestServeSettings(t *testing.T) {
@@ -32,6 +34,7 @@ func TestServeSettings(t *testing.T) {
 		{"sse", []string{"serve", "--sse", "maybe"}, []string{"--sse", "on, off"}},
 		{"origin", []string{"serve", "--allow-origin", "https://a.example/path"}, []string{"--allow-origin", "https://app.example"}},
 		{"every origin", []string{"serve", "--allow-origin", "*"}, []string{"--allow-origin"}},
+		{"some origins", []string{"serve", "--allow-origin", "https://*.a.example"}, []string{"--allow-origin", "https://app.example"}},
 		{"host", []string{"serve", "--allow-host", "http://a.example"}, []string{"--allow-host", "ollama.example"}},
 		{"no secret file", []string{"serve", "--secret-file", "/nowhere"}, []string{"--secret-file", "/nowhere"}},
 		{"short secret", []string{"serve", "--secret-file", short}, []string{"--secret-file", "9 bytes", "32"}},
@@ -53,14 +56,38 @@ func TestServeSettings(t *testing.T) {
 }
 
 func TestPublicURLIsAllowed(t *testing.T) {
-	c, _, err := Parse([]string{"serve", "--public-url", "https://mcp.example/ollama"}, "test", nil)
+	for _, tt := range []struct{ url, host, origin, path string }{
+		{"https://mcp.example/ollama", "mcp.example", "https://mcp.example", "/ollama"},
+		{"https://mcp.example/", "mcp.example", "https://mcp.example", ""},
+		{"https://mcp.example:443", "mcp.example", "https://mcp.example", ""},
+		{"http://mcp.example:443/a/", "mcp.example", "http://mcp.example:443", "/a"},
+		{"https://[2001:db8::1]:8443", "2001:db8::1", "https://[2001:db8::1]:8443", ""},
+	} {
+		c, _, err := Parse([]string{"serve", "--public-url", tt.url}, "test", nil)
+		if err != nil {
+			t.Errorf("Parse(--public-url %s): %v", tt.url, err)
+			continue
+		}
+		want := ServeConfig{AllowHost: Words{tt.host}, AllowOrigin: Words{tt.origin}, Path: tt.path}
+		got := ServeConfig{AllowHost: c.Serve.AllowHost, AllowOrigin: c.Serve.AllowOrigin, Path: c.Serve.Path}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Parse(--public-url %s) (-want +got):\n%s", tt.url, diff)
+		}
+	}
+}
+
+// TestListsOfTheFile has a setting that is a list written as YAML's lists are.
+func TestListsOfTheFile(t *testing.T) {
+	unset(t)
+	file := writeFile(t, "allow-host: [a.example, b.example]\nallow-origin:\n- https://a.example:443\n")
+	c, _, err := Parse([]string{"serve", "--config", file}, "test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Serve.AllowHost; len(got) != 1 || got[0] != "mcp.example" {
-		t.Errorf("hosts of --public-url = %q, want its own", got)
+	if diff := cmp.Diff([]Words{{"a.example", "b.example"}, {"https://a.example"}}, []Words{c.Serve.AllowHost, c.Serve.AllowOrigin}); diff != "" {
+		t.Errorf("hosts and origins of the file (-want +got):\n%s", diff)
 	}
-	if got := c.Serve.AllowOrigin; len(got) != 1 || got[0] != "https://mcp.example" {
-		t.Errorf("origins of --public-url = %q, want its own", got)
+	if _, _, err := Parse([]string{"serve", "--config", writeFile(t, "allow-host: {a: b}")}, "test", nil); err == nil || !strings.Contains(err.Error(), "allow-host") {
+		t.Errorf("a mapping for allow-host: %v, want an error that names it", err)
 	}
 }

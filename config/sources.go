@@ -133,20 +133,29 @@ func (c *Config) readFile(args []string) (map[string]any, error) {
 		if names := c.names(); !slices.Contains(names, key) {
 			return nil, fmt.Errorf("--config: %s: unknown setting %q%s", path, key, nearest(key, append(names, policyKey, modelsKey)))
 		}
-		var value any
-		if err := node.Load(&value); err != nil {
+		if values[key], err = setting(&node); err != nil {
 			return nil, fmt.Errorf("--config: %s: %s: %w", path, key, err)
 		}
-		if list, ok := value.([]any); ok { // as a flag has it
-			var words []string
-			for _, word := range list {
-				words = append(words, fmt.Sprint(word))
-			}
-			value = strings.Join(words, ",")
-		}
-		values[key] = value
 	}
 	return values, nil
+}
+
+// setting is a value of the file. A list of words is one with commas between them.
+func setting(node *yaml.Node) (value any, err error) {
+	if err := node.Load(&value); err != nil {
+		return nil, err
+	}
+	switch v := value.(type) {
+	case []any:
+		words := make([]string, len(v))
+		for i, word := range v {
+			words[i] = fmt.Sprint(word)
+		}
+		return strings.Join(words, ","), nil
+	case map[string]any:
+		return nil, errors.New("these are several settings, not the value of one")
+	}
+	return value, nil
 }
 
 // checkEnvironment refuses variables that look like settings and are none.

@@ -181,6 +181,10 @@ func (t *Tool) result(ctx context.Context, o outcome, requestID string, start ti
 	}
 	if o.err != nil {
 		p = t.problem(ctx, o.err, requestID)
+		if cause := context.Cause(ctx); p.Kind == kindCanceled && cause != nil &&
+			!errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+			p.Message += ": " + cause.Error() // such as that the server ends
+		}
 		o.output.fail(p)
 	}
 	t.logCall(ctx, o.err, p, requestID, time.Since(start))

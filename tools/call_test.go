@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -408,11 +409,23 @@ func TestCanceledCall(t *testing.T) {
 		ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Second)
 		defer cancel()
 		r := b.call(ctx, "generate", `{"prompt":"x"}`)
-		if r.error == nil || r.error.Kind != kindCanceled {
-			t.Errorf("generate that is cancelled: got %+v, want kind canceled", r.error)
+		if r.error == nil || r.error.Kind != kindCanceled || strings.Contains(r.error.Message, "deadline") {
+			t.Errorf("generate that is cancelled: got %+v, want kind canceled, in plain words", r.error)
 		}
 		if err := b.fake.Await(b.t.Context(), func(s ollamatest.Seen) bool { return len(s.Aborts) == 1 }); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestCanceledCallSaysWhy has a server end under a call.
+func TestCanceledCallSaysWhy(t *testing.T) {
+	onFake(t, ollamatest.Script{TokenDelay: time.Second, TokenCount: 100}, fleet.Options{}, func(b *bench) {
+		ctx, cancel := context.WithCancelCause(b.t.Context())
+		time.AfterFunc(5*time.Second, func() { cancel(errors.New("the server ends")) })
+		r := b.call(ctx, "generate", `{"prompt":"x"}`)
+		if r.error == nil || r.error.Kind != kindCanceled || !strings.HasSuffix(r.error.Message, ": the server ends") {
+			t.Errorf("generate under which the server ends: got %+v, want kind canceled and why", r.error)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 // codeRefused is in the range that JSON-RPC and MCP leave to implementations.
 const codeRefused = -32000
 
-const drainWords = "the server is shutting down"
+const drainWords = "the server is shutting down: try again in a moment"
 
 // encode returns the answer to the call: resp with the client's own id, and, if
 // it is a tool's, with the call's id and the number seq in _meta.

@@ -28,11 +28,25 @@ func (h *HTTP) read(w http.ResponseWriter, r *http.Request) (m *message, free fu
 	}
 	free = sync.OnceFunc(func() { h.hub.bytes.Add(-int64(cap(body))) })
 	parsed, bad := parse(body)
+	if bad == nil {
+		bad = repeated(r.Header)
+	}
 	if bad != nil {
 		free()
 		respond(w, http.StatusBadRequest, refusal(parsed.id, bad))
 	}
 	return &parsed, free, bad == nil
+}
+
+// repeated refuses a header of MCP's that is there more than once: what stands in front
+// of the server could go by another of its values than the server does.
+func repeated(header http.Header) *rpcError {
+	for name, values := range header {
+		if len(values) > 1 && strings.HasPrefix(name, "Mcp-") {
+			return mismatch(name, "is there more than once")
+		}
+	}
+	return nil
 }
 
 // readBody returns a body, in memory of its own. Its capacity is reserved.

@@ -28,7 +28,7 @@ type Call struct {
 	progress progress
 	handled  chan struct{} // closed when HandleMessage has returned
 	pumping  sync.WaitGroup
-	admitted bool // it counts; set before it starts
+	admitted bool // it counts; set before it starts, and unset by release
 	attends  bool // a listen stream is part of the audience; guarded by conn.mu
 
 	mu     sync.Mutex // guards the fields below
@@ -143,7 +143,8 @@ func (c *Call) stop() {
 }
 
 // release gives back what the call holds of the connection's limits, and its id,
-// which the client may use again as soon as it has the answer.
+// which the client may use again as soon as it has the answer. It is for the outbox's
+// goroutine, which may call it again.
 func (c *Call) release() { c.conn.release(c) }
 
 func (c *Call) isListen() bool { return c.msg.method == string(mcp.MethodSubscriptionsListen) }

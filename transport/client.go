@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// maxSubscriptions bounds the resources that one session is told of.
-const maxSubscriptions = 1024
+// maxSubscriptions bounds the resources that one session is told of, and maxURI the
+// address of one, in bytes.
+const maxSubscriptions, maxURI = 1024, 2048
 
 // session is what all streams of one client share: what it said of itself, the
 // ids in use, what it wants to hear of and what it was asked. The zero value is
@@ -81,6 +82,9 @@ func (s *session) cancelled(m message) {
 
 // subscribe makes updates of a resource go to this session.
 func (s *session) subscribe(uri string) error {
+	if len(uri) > maxURI {
+		return fmt.Errorf("the uri has more than %d bytes", maxURI)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.uris) >= maxSubscriptions {

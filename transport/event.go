@@ -51,31 +51,46 @@ func (s *eventSink) write(it item) error {
 			return err
 		}
 	}
-	return s.send(eventHead, it.parts, eventEnd)
+	if err := s.send(append([][]byte{eventHead}, it.parts...)); err != nil {
+		return err
+	}
+	it.done()
+	_, err := s.w.Write(eventEnd)
+	return err
 }
 
 // event sends one event that is not a message.
 func (s *eventSink) event(name, data string) error {
-	if err := s.send([]byte("event: "+name+"\ndata: "+data), nil, eventEnd); err != nil {
+	if err := s.send([][]byte{[]byte("event: " + name + "\ndata: " + data), eventEnd}); err != nil {
 		return err
 	}
 	return s.flush()
 }
 
-func (s *eventSink) send(head []byte, parts [][]byte, tail []byte) error {
+// writeSize is how much is written under one deadline, in bytes. A client that reads,
+// however slowly, gets more time with each.
+const writeSize = 256 << 10
+
+// send writes parts, each within its time.
+func (s *eventSink) send(parts [][]byte) error {
 	if err := s.control.SetWriteDeadline(time.Now().Add(s.limit)); err != nil {
 		return err
 	}
-	if _, err := s.w.Write(head); err != nil {
-		return err
-	}
 	for _, part := range parts {
+		for len(part) > writeSize {
+			if _, err := s.w.Write(part[:writeSize]); err != nil {
+				return err
+			}
+			if err := s.control.SetWriteDeadline(time.Now().Add(s.limit)); err != nil {
+				return err
+			}
+			part = part[writeSize:]
+		}
 		if _, err := s.w.Write(part); err != nil {
 			return err
 		}
 	}
-	_, err := s.w.Write(tail)
-	return err
+	return nil
 }
 
 // flush also takes the deadline away: of HTTP/2 it would end the stream even when
@@ -96,7 +111,7 @@ func (s *eventSink) ping() error {
 			return err
 		}
 	}
-	if err := s.send(comment, nil, nil); err != nil {
+	if err := s.send([][]byte{comment}); err != nil {
 		return err
 	}
 	return s.flush()
@@ -139,16 +154,14 @@ func (s *postSink) plain(it item) error {
 	h := s.w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(size))
-	if err := s.control.SetWriteDeadline(time.Now().Add(s.limit)); err != nil {
+	s.w.WriteHeader(s.status(it.code))
+	end := len(it.parts) - 1
+	if err := s.send(it.parts[:end]); err != nil {
 		return err
 	}
-	s.w.WriteHeader(s.status(it.code))
-	for _, part := range it.parts {
-		if _, err := s.w.Write(part); err != nil {
-			return err
-		}
-	}
-	return nil
+	it.done()
+	_, err := s.w.Write(it.parts[end])
+	return err
 }
 
 // status maps the code of a JSON-RPC error to HTTP's:

@@ -20,6 +20,9 @@ type guard struct {
 func newGuard(hosts, origins []string) guard {
 	g := guard{map[string]bool{}, map[string]bool{}}
 	for _, h := range hosts {
+		if strings.HasSuffix(h, "]") { // an IPv6 address without a port
+			h = strings.Trim(h, "[]")
+		}
 		g.hosts[strings.ToLower(h)] = true
 	}
 	for _, o := range origins {

@@ -14,7 +14,7 @@ import (
 // TestAllowedNames has an operator's own names and origins.
 func TestAllowedNames(t *testing.T) {
 	s := host(t, fixtures(), HTTPOptions{
-		AllowHosts:   []string{"MCP.example", "other.example:8443"},
+		AllowHosts:   []string{"MCP.example", "other.example:8443", "[2001:db8::1]"},
 		AllowOrigins: []string{"https://App.example"},
 	})
 	tests := []struct {
@@ -28,6 +28,9 @@ func TestAllowedNames(t *testing.T) {
 		{"other.example:8443", "", 200, false},
 		{"other.example", "", 403, false},
 		{"other.example:8444", "", 403, false},
+		{"[2001:db8::1]:8811", "", 200, false},
+		{"[2001:db8::1]", "", 200, false},
+		{"[2001:db8::2]", "", 403, false},
 		{"x.mcp.example", "", 403, false},
 		{"mcp.example", "http://mcp.example", 200, false}, // it is the page's own
 		{"mcp.example", "https://app.example", 200, true},

@@ -32,6 +32,9 @@ type HTTPOptions struct {
 	// AllowOrigins are the origins, such as https://app.example, whose web pages may
 	// call, beside the server's own.
 	AllowOrigins []string
+	// Path is what a proxy in front takes away from the paths of requests, such as
+	// /ollama: the streams of HTTP+SSE name a path to their clients.
+	Path string
 	// NoSSE leaves out HTTP+SSE, the transport of 2024-11-05.
 	NoSSE bool
 	// Secret is the key of session ids, shared by the servers that stand behind one
@@ -244,7 +247,7 @@ func (m route) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // as serves a request of a known caller while the server takes any.
-func (h *HTTP) as(serve func(http.ResponseWriter, *http.Request, auth.Caller)) http.HandlerFunc {
+func (h *HTTP) as(serve func(http.ResponseWriter, *http.Request, *auth.Caller)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if h.closing.Err() != nil {
 			w.Header().Set("Connection", "close")
@@ -259,7 +262,7 @@ func (h *HTTP) as(serve func(http.ResponseWriter, *http.Request, auth.Caller)) h
 			fail(w, failure{status: refused.Status, words: refused.Message})
 			return
 		}
-		serve(w, r, caller)
+		serve(w, r, &caller)
 	}
 }
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,6 +37,10 @@ func TestModern(t *testing.T) {
 		{"the method in another case", list, headers("Tools/List", ""), 400, mcp.HEADER_MISMATCH, "Mcp-Method"},
 		{"no name header", echo, headers("tools/call", ""), 400, mcp.HEADER_MISMATCH, "Mcp-Name"},
 		{"another name in the header", echo, headers("tools/call", "block"), 400, mcp.HEADER_MISMATCH, "Mcp-Name"},
+		{"two names", echo, headers("tools/call", "echo", "Mcp-Name", "block"), 400, mcp.HEADER_MISMATCH, "more than once"},
+		{"two versions", list, headers("tools/list", "", "Mcp-Protocol-Version", "2025-11-25"), 400, mcp.HEADER_MISMATCH, "more than once"},
+		{"a large listen", listen("1", fmt.Sprintf(`{"resourceSubscriptions":[%q]}`, strings.Repeat("x", maxListen))), headers("subscriptions/listen", ""),
+			400, mcp.INVALID_PARAMS, "bytes at most"},
 		{"name not base64", echo, headers("tools/call", "=?base64?!?="), 400, mcp.HEADER_MISMATCH, ""},
 		{"resuming", list, headers("tools/list", "", "Last-Event-ID", "7"), 400, mcp.HEADER_MISMATCH, "resumed"},
 		{"a version to come", later, []string{"Mcp-Protocol-Version", "2099-01-01", "Mcp-Method", "tools/list"}, 400, mcp.UNSUPPORTED_PROTOCOL_VERSION, `"2026-07-28"`},

@@ -13,6 +13,15 @@ import (
 	"time"
 )
 
+// TestUnknownVersion: who asks for a version that there is not learns which there are.
+func TestUnknownVersion(t *testing.T) {
+	s := host(t, fixtures(), HTTPOptions{})
+	r := s.do("POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, "Mcp-Protocol-Version", "1999-01-01")
+	if !strings.Contains(string(r.body), "1999-01-01") || !strings.Contains(string(r.body), "2025-11-25") {
+		t.Errorf("ping of 1999-01-01 = %s, want that version and the supported ones named", r.body)
+	}
+}
+
 // TestRefusals is what no client may send, and what it is answered. It has an own
 // connection for each, as some are closed.
 func TestRefusals(t *testing.T) {

@@ -6,6 +6,10 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 )
 
+// maxListen bounds the request of a listen stream, in bytes: it is kept as long as the
+// stream is open, and counts all that time as being handled.
+const maxListen = 64 << 10
+
 // admit counts a call and starts it, or leaves that to the caller if it is
 // inline. Else it returns the answer that refuses it.
 func (c *conn) admit(call *Call, inline bool) (refused *item) {
@@ -13,6 +17,9 @@ func (c *conn) admit(call *Call, inline bool) (refused *item) {
 	defer c.mu.Unlock()
 	if c.draining {
 		return call.refused(&rpcError{Code: codeRefused, Message: drainWords})
+	}
+	if call.isListen() && len(call.msg.body) > maxListen {
+		return call.refused(invalidParams("a request for a stream has %d bytes at most", maxListen))
 	}
 	if !c.session.enter(call) {
 		return call.refused(invalid("a request with this id is in flight"))
@@ -65,6 +72,7 @@ func (c *conn) release(call *Call) {
 	if !call.admitted {
 		return
 	}
+	call.admitted = false
 	c.session.leave(call)
 	if isInline(call.msg.method) {
 		return

@@ -14,6 +14,7 @@ const maxWaiting = 1024
 // sink is where a connection's messages go, whole and in order. It is used by
 // one goroutine.
 type sink interface {
+	// write calls it.done before the end of what it writes.
 	write(it item) error
 	flush() error
 	// ping writes something that no client takes for a message, after a silence
@@ -28,6 +29,15 @@ type item struct {
 	last  bool     // the answer to a request
 	code  int      // of a JSON-RPC error; 0: none
 	news  bool     // a broadcast: one that waits already is not queued again
+}
+
+// done gives back what the call of an answer holds. A sink calls it just before the
+// answer is complete: what a client does not read counts, but its next request may come
+// as soon as it has the answer.
+func (it item) done() {
+	if it.last && it.call != nil {
+		it.call.release()
+	}
 }
 
 // outbox is the one ordered queue of what a connection sends. Messages are
@@ -154,6 +164,7 @@ func (b *outbox) run() {
 		var err error
 		switch {
 		case b.lost.Load():
+			it.done()
 		case ok:
 			written = true
 			err = b.emit(it)
@@ -187,6 +198,7 @@ func (b *outbox) silence(spoke, due time.Time) time.Time {
 
 // emit writes it, unless its call was cancelled meanwhile.
 func (b *outbox) emit(it item) error {
+	defer it.done() // when it is not written whole
 	if it.call != nil && it.call.silent.Load() {
 		return nil
 	}
@@ -231,13 +243,8 @@ func (b *outbox) next() (it item, wait time.Time, ok bool) {
 	wait = b.due
 	b.mu.Unlock()
 
-	switch {
-	case told:
+	if told {
 		return item{call: c, parts: [][]byte{u.encode()}}, wait, true
-	case ok && it.last && it.call != nil:
-		// Before the write, not after it: a client may send its next request as
-		// soon as it has this answer.
-		it.call.release()
 	}
 	return it, wait, ok
 }

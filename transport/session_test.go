@@ -181,6 +181,9 @@ func TestSubscriptionLimit(t *testing.T) {
 		t.Errorf("subscribe beyond %d = nil, want an error", maxSubscriptions)
 	}
 	c.unsubscribe("0")
+	if err := c.subscribe(strings.Repeat("x", maxURI+1)); err == nil {
+		t.Errorf("subscribe to a uri of %d bytes = nil, want an error", maxURI+1)
+	}
 	if err := c.subscribe("one more"); err != nil {
 		t.Errorf("subscribe after an unsubscribe = %v, want nil", err)
 	}

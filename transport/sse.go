@@ -18,7 +18,7 @@ type stream struct {
 }
 
 // sse opens a stream: https://modelcontextprotocol.io/specification/2024-11-05/basic/transports
-func (h *HTTP) sse(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
+func (h *HTTP) sse(w http.ResponseWriter, r *http.Request, caller *auth.Caller) {
 	if _, events := accepts(r.Header); !events {
 		fail(w, failure{status: http.StatusNotAcceptable, words: "this is a stream of events: accept text/event-stream"})
 		return
@@ -31,7 +31,7 @@ func (h *HTTP) sse(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
 	defer release()
 	sink := newEventSink(w, h.o.WriteTimeout)
 	s := &session{deaf: make(chan struct{})}
-	c := h.hub.connect(auth.NewContext(context.Background(), caller), s, caller.Name, &sink)
+	c := h.hub.connect(auth.NewContext(context.Background(), *caller), s, caller.Name, &sink)
 	id := rand.Text()
 	h.streams.add(id, &stream{conn: c})
 	ending, end := context.WithCancel(context.Background())
@@ -41,17 +41,17 @@ func (h *HTTP) sse(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
 		close(s.deaf)
 		c.drain()
 	})
-	defer untilEnd(r, caller, func() { c.abandon(); end() })()
+	defer untilEnd(r, caller.Expires, func() { c.abandon(); end() })()
 	defer context.AfterFunc(h.closing, end)()
 	defer context.AfterFunc(c.ctx, end)() // a write has failed
-	if err := errors.Join(sink.unhurried(), sink.begin(), sink.event("endpoint", "/message?sessionId="+id)); err != nil {
+	if err := errors.Join(sink.unhurried(), sink.begin(), sink.event("endpoint", h.o.Path+"/message?sessionId="+id)); err != nil {
 		c.abandon()
 	}
 	c.out.run()
 }
 
 // message takes a message for an open stream, from the caller that has opened it.
-func (h *HTTP) message(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
+func (h *HTTP) message(w http.ResponseWriter, r *http.Request, caller *auth.Caller) {
 	st, err := h.streams.find(r.URL.Query().Get("sessionId"), caller.Name)
 	if err != nil {
 		fail(w, failure{status: http.StatusNotFound, words: err.Error()})

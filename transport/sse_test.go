@@ -39,6 +39,16 @@ func TestSSE(t *testing.T) {
 	}
 }
 
+// TestSSEBehindPath has a proxy in front that takes a path away.
+func TestSSEBehindPath(t *testing.T) {
+	s := host(t, fixtures(), HTTPOptions{Path: "/ollama"})
+	e := s.open("GET", "/sse", "")
+	if _, path, _ := e.event(); !strings.HasPrefix(path, "/ollama/message?sessionId=") {
+		t.Errorf("endpoint behind /ollama = %q, want one below it", path)
+	}
+	e.close()
+}
+
 // TestSSEOrder has many messages on one stream: answers of what is served at once come
 // in the order of the questions, and progress before the answer.
 func TestSSEOrder(t *testing.T) {

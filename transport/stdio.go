@@ -140,6 +140,7 @@ func (l *lineReader) next() ([]byte, error) {
 type lineWriter struct{ w *bufio.Writer }
 
 func (l *lineWriter) write(it item) error {
+	it.done()
 	for _, part := range it.parts {
 		if _, err := l.w.Write(part); err != nil {
 			return err

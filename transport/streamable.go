@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -15,7 +17,7 @@ import (
 // post takes one message of Streamable HTTP:
 // https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http
 // https://modelcontextprotocol.io/specification/2026-07-28/basic/transports
-func (h *HTTP) post(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
+func (h *HTTP) post(w http.ResponseWriter, r *http.Request, caller *auth.Caller) {
 	p := &postSink{eventSink: newEventSink(w, h.o.WriteTimeout)}
 	if p.json, p.events = accepts(r.Header); !p.json && !p.events {
 		fail(w, failure{status: http.StatusNotAcceptable, words: "answers are application/json or text/event-stream; accept both"})
@@ -31,14 +33,15 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, caller auth.Caller) 
 	if p.modern = mcp.IsModernProtocol(m.protocol) || mcp.IsModernProtocol(version); p.modern {
 		h.postModern(p, r, caller, m)
 	} else if version != "" && !mcp.IsValidProtocolVersion(version) {
-		fail(w, failure{status: http.StatusBadRequest, words: "unsupported protocol version in " + mcp.HeaderProtocolVersion})
+		fail(w, failure{status: http.StatusBadRequest, words: fmt.Sprintf("unsupported protocol version %.40q in %s; supported: %s",
+			version, mcp.HeaderProtocolVersion, strings.Join(mcp.ValidProtocolVersions, ", "))})
 	} else {
 		h.postLegacy(p, r, caller, m)
 	}
 }
 
 // postModern serves a message of 2026-07-28 or later, which has no session.
-func (h *HTTP) postModern(p *postSink, r *http.Request, caller auth.Caller, m *message) {
+func (h *HTTP) postModern(p *postSink, r *http.Request, caller *auth.Caller, m *message) {
 	if bad := h.checkHeaders(r.Header, m); bad != nil {
 		respond(p.w, p.status(bad.Code), refusal(m.id, bad))
 		return
@@ -98,7 +101,7 @@ func (h *HTTP) checkParams(header http.Header, m *message) error {
 }
 
 // postLegacy serves a message of a session.
-func (h *HTTP) postLegacy(p *postSink, r *http.Request, caller auth.Caller, m *message) {
+func (h *HTTP) postLegacy(p *postSink, r *http.Request, caller *auth.Caller, m *message) {
 	if m.method == string(mcp.MethodInitialize) && m.id != nil {
 		h.call(p, r, caller, &session{}, m)
 		return
@@ -122,7 +125,7 @@ func (h *HTTP) postLegacy(p *postSink, r *http.Request, caller auth.Caller, m *m
 
 // session returns the session that a request names, or nil after it has said why
 // there is none.
-func (h *HTTP) session(w http.ResponseWriter, r *http.Request, caller auth.Caller) (s *live, leave func()) {
+func (h *HTTP) session(w http.ResponseWriter, r *http.Request, caller *auth.Caller) (s *live, leave func()) {
 	id, fault := sessionID(r.Header)
 	if fault == nil {
 		var err error
@@ -147,37 +150,44 @@ func sessionID(header http.Header) (string, *failure) {
 // call serves one request and writes the response. Whoever closes the request cancels
 // the call, in older versions too: the answer has no other way to its client, since
 // streams cannot be resumed.
-func (h *HTTP) call(p *postSink, r *http.Request, caller auth.Caller, s *session, m *message) {
-	c := h.hub.connect(auth.NewContext(context.Background(), caller), s, caller.Name, p)
+func (h *HTTP) call(p *postSink, r *http.Request, caller *auth.Caller, s *session, m *message) {
+	c := h.hub.connect(auth.NewContext(context.Background(), *caller), s, caller.Name, p)
 	defer c.end()
 	c.single, c.plain = true, !p.events
-	if m.method != string(mcp.MethodSubscriptionsListen) {
-		caller.Expires = time.Time{} // a call may outlast its credential
+	var expires time.Time // a call may outlast its credential
+	if m.method == string(mcp.MethodSubscriptionsListen) {
+		expires = caller.Expires
 	}
-	defer untilEnd(r, caller, c.abandon)()
+	defer untilEnd(r, expires, c.abandon)()
 	if h.closing.Err() != nil { // since the connection is one, or drain would have refused it
 		c.refuse()
 	}
 	if err := p.unhurried(); err != nil {
 		return
 	}
-	if !isInline(m.method) {
-		p.free() // as it is about to count for itself
-	}
-	c.request(*m)
-	if m.method == string(mcp.MethodInitialize) {
-		if known := s.known(); known.initialized {
-			p.w.Header().Set(mcp.HeaderSessionID, h.sessions.mint(caller.Name, known))
-		}
-	}
+	h.begin(c, p, m)
 	c.out.run()
 	if !p.begun && !p.answered { // the client has cancelled
 		p.w.WriteHeader(http.StatusAccepted)
 	}
 }
 
+// begin takes the request of a connection. It is apart from call because that waits on
+// its stack, of which there are thousands.
+func (h *HTTP) begin(c *conn, p *postSink, m *message) {
+	if !isInline(m.method) {
+		p.free() // as it is about to count for itself
+	}
+	c.request(*m)
+	if m.method == string(mcp.MethodInitialize) {
+		if known := c.session.known(); known.initialized {
+			p.w.Header().Set(mcp.HeaderSessionID, h.sessions.mint(c.caller, known))
+		}
+	}
+}
+
 // get opens the stream of a session's news.
-func (h *HTTP) get(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
+func (h *HTTP) get(w http.ResponseWriter, r *http.Request, caller *auth.Caller) {
 	if mcp.IsModernProtocol(r.Header.Get(mcp.HeaderProtocolVersion)) {
 		notInModern(w)
 		return
@@ -198,12 +208,12 @@ func (h *HTTP) get(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
 	}
 	defer release()
 	sink := newEventSink(w, h.o.WriteTimeout)
-	c := h.hub.connect(auth.NewContext(context.Background(), caller), &s.session, caller.Name, &sink)
+	c := h.hub.connect(auth.NewContext(context.Background(), *caller), &s.session, caller.Name, &sink)
 	defer c.end()
 	c.hear()
 	h.sessions.tune(s, c)
 	defer h.sessions.untune(s, c)
-	defer untilEnd(r, caller, func() { c.out.drop(); c.end() })()
+	defer untilEnd(r, caller.Expires, func() { c.out.drop(); c.end() })()
 	defer context.AfterFunc(h.closing, c.end)()
 	defer context.AfterFunc(c.ctx, c.end)() // a write has failed
 	if err := errors.Join(sink.unhurried(), sink.begin(), sink.flush()); err == nil {
@@ -219,7 +229,7 @@ func notInModern(w http.ResponseWriter) {
 }
 
 // stream counts one more open stream of a caller.
-func (h *HTTP) stream(caller auth.Caller) (release func(), fault *failure) {
+func (h *HTTP) stream(caller *auth.Caller) (release func(), fault *failure) {
 	over := h.hub.admit(caller.Name, true)
 	switch {
 	case over == nil:
@@ -230,18 +240,18 @@ func (h *HTTP) stream(caller auth.Caller) (release func(), fault *failure) {
 	return nil, &failure{http.StatusServiceUnavailable, over.words, "10"}
 }
 
-// untilEnd calls end when the client has left or its credential has expired.
-func untilEnd(r *http.Request, caller auth.Caller, end func()) (stop func()) {
+// untilEnd calls end when the client has left, or at the time that its credential expires, if not zero.
+func untilEnd(r *http.Request, expires time.Time, end func()) (stop func()) {
 	ctx, cancel := r.Context(), context.CancelFunc(func() {})
-	if !caller.Expires.IsZero() {
-		ctx, cancel = context.WithDeadline(ctx, caller.Expires)
+	if !expires.IsZero() {
+		ctx, cancel = context.WithDeadline(ctx, expires)
 	}
 	undo := context.AfterFunc(ctx, end)
 	return func() { undo(); cancel() }
 }
 
 // delete ends a session.
-func (h *HTTP) delete(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
+func (h *HTTP) delete(w http.ResponseWriter, r *http.Request, caller *auth.Caller) {
 	if mcp.IsModernProtocol(r.Header.Get(mcp.HeaderProtocolVersion)) {
 		notInModern(w)
 		return

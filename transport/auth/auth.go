@@ -43,12 +43,12 @@ type Authenticator struct {
 // errors name the flag. An issuer that does not answer yet is no error: its keys are
 // fetched in the background. The caller must Close it.
 func New(o Options) (*Authenticator, error) {
-	if o.TokensFile == "" && o.Issuer == "" && !o.ClientCerts {
-		return nil, nil
-	}
 	public, err := parsePublicURL(o.PublicURL)
 	if err != nil {
 		return nil, fmt.Errorf("--public-url: %w", err)
+	}
+	if o.TokensFile == "" && o.Issuer == "" && !o.ClientCerts {
+		return nil, nil
 	}
 	a := &Authenticator{publicURL: public, certs: o.ClientCerts}
 	if o.TokensFile != "" {

@@ -60,6 +60,7 @@ func TestWrongOptionsNameTheFlag(t *testing.T) {
 		{"issuer with a password", Options{Issuer: "https://u:p@login.example.com", Audience: audience}, []string{"--oidc-issuer"}},
 		{"no audience", Options{Issuer: "https://login.example.com"}, []string{"--oidc-issuer", "--audience"}},
 		{"public URL", Options{TokensFile: tokens, PublicURL: "mcp.example.com"}, []string{"--public-url", "https://mcp.example.com"}},
+		{"public URL, everybody", Options{PublicURL: "ftp://mcp.example.com"}, []string{"--public-url", "https://mcp.example.com"}},
 		{"public URL with a password", Options{TokensFile: tokens, PublicURL: "https://u:p@mcp.example.com"}, []string{"--public-url", "https://mcp.example.com"}},
 		{"public URL with a query", Options{TokensFile: tokens, PublicURL: "https://mcp.example.com/?"}, []string{"--public-url", "https://mcp.example.com"}},
 	}

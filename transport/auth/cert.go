@@ -17,8 +17,8 @@ func certified(cert *x509.Certificate, now time.Time) (Caller, error) {
 	switch {
 	case len(cert.URIs) > 0:
 		c.Name = cert.URIs[0].String()
-		if scheme := cert.URIs[0].Scheme; scheme == "oidc" || scheme == "dns" {
-			return c, invalid("the client certificate's URI has a scheme that marks other callers: take another, as in spiffe://example.com/name")
+		if scheme := cert.URIs[0].Scheme; scheme == "" || scheme == "oidc" || scheme == "dns" {
+			return c, invalid("the client certificate's URI has no scheme, or one that marks other callers: take another, as in spiffe://example.com/name")
 		}
 	case len(cert.DNSNames) > 0:
 		c.Name = "dns:" + strings.ToLower(cert.DNSNames[0])

@@ -167,6 +167,7 @@ func TestCertificates(t *testing.T) {
 		{"DNS name", both, []tls.Certificate{ca.issue(named("", "Agent.example.com", "b.example.com"))}, nil, 200, "dns:agent.example.com"},
 		{"common name only", both, []tls.Certificate{ca.issue(named(""))}, nil, 403, "neither a URI nor a DNS name"},
 		{"URI that is no such caller", both, []tls.Certificate{ca.issue(named("oidc:alice"))}, nil, 403, "scheme"},
+		{"URI that is a token's name", both, []tls.Certificate{ca.issue(named("alice"))}, nil, 403, "scheme"},
 		{"none", both, nil, nil, 401, "client certificate"},
 		{"none, where only certificates count", alone, nil, nil, 403, "client certificate"},
 		{"another authority's", both, []tls.Certificate{other.issue(named("spiffe://example.com/agent"))}, nil, 0, ""},
