@@ -127,20 +127,16 @@ func vectorLen(b []byte) (n, numbers int) {
 		return 0, 0
 	}
 	for i := 1; i < len(b); i++ {
-		for i < len(b) && isSpace(b[i]) {
-			i++
-		}
 		end := fractionEnd(b, i)
 		if end == 0 {
-			end = numberEnd(b, i)
+			end = numberEnd(b, len(b)-len(skipSpace(b[i:])))
 		}
 		if end == 0 {
 			return 0, 0
 		}
-		i = end
 		numbers++
-		for i < len(b) && isSpace(b[i]) {
-			i++
+		if i = end; i < len(b) && isSpace(b[i]) {
+			i = len(b) - len(skipSpace(b[i:]))
 		}
 		switch {
 		case i < len(b) && b[i] == ']':
@@ -187,34 +183,38 @@ func digitsEnd(b []byte, i int) int {
 }
 
 // fractionEnd is numberEnd for what nearly all numbers of a vector are, as -0.0123456789,
-// in half the time; it gives 0 for any other.
+// in a third of the time; it gives 0 for any other. It looks at 16 bytes at once, so that
+// it need not know where one thing ends before it looks for the next.
 func fractionEnd(b []byte, i int) int {
-	if i < len(b) && b[i] == '-' {
-		i++
-	}
-	if i+20 > len(b) {
+	if i+16 > len(b) {
 		return 0
 	}
-	f := (*[20]byte)(b[i:])
-	if f[0]-'0' > 9 || f[1] != '.' {
+	f := (*[16]byte)(b[i:])
+	sign := 0
+	if f[0] == '-' { // compiled without a jump, which would be mispredicted for half the numbers
+		sign = 1
+	}
+	point := sign + 1
+	if f[sign]-'0' > 9 || f[point] != '.' {
 		return 0
 	}
-	n := digits((*[8]byte)(f[2:]))
-	if n == 8 {
-		n = 8 + digits((*[8]byte)(f[10:]))
+	// Neither - nor . carries to the bytes after it.
+	n := (bits.TrailingZeros64(noDigits((*[8]byte)(f[:]))>>(8*point+8)))/8 + point + 1
+	if n > 8 {
+		n = 8 + bits.TrailingZeros64(noDigits((*[8]byte)(f[8:])))/8
 	}
-	if n == 0 || n == 16 || f[2+n]|0x20 == 'e' {
+	if n == point+1 || n == 16 || f[n]|0x20 == 'e' {
 		return 0
 	}
-	return i + 2 + n
+	return i + n
 }
 
-// digits counts the digits at the front of b, up to 8: bytes that have the high half 3,
-// also when 6 is added. A carry goes from a byte that is no digit to those after it.
-func digits(b *[8]byte) int {
+// noDigits marks the first byte that is not a digit: those have the high half 3, also when
+// 6 is added. A carry goes from a byte that is no digit to those after it.
+func noDigits(b *[8]byte) uint64 {
 	const high, sixes, threes = 0xF0F0F0F0F0F0F0F0, 0x0606060606060606, 0x3333333333333333
 	w := binary.LittleEndian.Uint64(b[:])
-	return bits.TrailingZeros64((w&high|(w+sixes)&high>>4)^threes) / 8
+	return (w&high | (w+sixes)&high>>4) ^ threes
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
