@@ -48,6 +48,12 @@ func (l *lineReader) next() ([]byte, error) {
 	return bytes.TrimSuffix(l.long, []byte("\n")), err
 }
 
+// more tells whether the next line has come already.
+func (l *lineReader) more() bool {
+	b, _ := l.r.Peek(l.r.Buffered())
+	return bytes.IndexByte(b, '\n') >= 0
+}
+
 // delta is what a stream has brought and its consumer has not yet taken.
 type delta struct {
 	text, thinking []byte

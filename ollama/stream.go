@@ -10,6 +10,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 )
 
 // stream reads a generation's answer as fast as it comes, because Ollama holds a
@@ -18,12 +19,17 @@ import (
 type stream struct {
 	x     *exchange
 	kind  lineKind
-	ready chan struct{} // one slot, full when pending has something; closed by the reader when it is through
-	err   error         // how the stream ended; written before ready is closed
+	ready chan struct{} // one slot, full when pending has something to be taken
+	over  chan struct{} // closed by the reader when it is through
+	err   error         // how the stream ended; written before over is closed
 
 	mu      sync.Mutex // guards pending
 	pending delta
 }
+
+// gatherTime is how long what follows a chunk is gathered for the next one, unless the
+// stream ends before: waking the consumer takes longer than reading a token.
+const gatherTime = 50 * time.Millisecond
 
 // stream sends a request and yields what comes. It returns when the reader has gone.
 func (c *Client) stream(ctx context.Context, r request, kind lineKind) iter.Seq2[Chunk, error] {
@@ -33,29 +39,40 @@ func (c *Client) stream(ctx context.Context, r request, kind lineKind) iter.Seq2
 			yield(Chunk{}, err)
 			return
 		}
-		s := &stream{x: x, kind: kind, ready: make(chan struct{}, 1)}
+		s := &stream{x: x, kind: kind, ready: make(chan struct{}, 1), over: make(chan struct{})}
 		go s.read()
-		done := false
 		defer func() {
-			if !done { // after the end, the reader frees the connection for the next request
-				x.cancel(context.Canceled)
-			}
-			for range s.ready {
-			}
+			x.cancel(context.Canceled) // nothing, when the reader has gone
+			<-s.over
 		}()
-		for range s.ready {
+		for over := false; !over; {
+			select {
+			case <-s.ready:
+			case <-s.over:
+				over = true
+			}
 			chunk := s.take()
 			if chunk.Tokens == 0 {
 				continue // the chunk before had it
 			}
-			done = chunk.Done != nil
 			if !yield(chunk, nil) {
 				return
 			}
+			s.gather()
 		}
 		if s.err != nil {
 			yield(Chunk{}, s.err)
 		}
+	}
+}
+
+// gather waits for more to come.
+func (s *stream) gather() {
+	timer := time.NewTimer(gatherTime)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.over:
 	}
 }
 
@@ -67,7 +84,7 @@ func (s *stream) take() Chunk {
 
 // read reads lines until the last one.
 func (s *stream) read() {
-	defer close(s.ready)
+	defer close(s.over)
 	defer s.x.close()
 	lines := lineReader{r: bufio.NewReaderSize(s.x, 8<<10)}
 	for first := true; ; {
@@ -84,6 +101,9 @@ func (s *stream) read() {
 				return
 			}
 			first = false
+			if !lines.more() {
+				s.tell()
+			}
 		}
 		if err != nil {
 			s.err = s.x.ended(err)
@@ -95,16 +115,17 @@ func (s *stream) read() {
 // add adds a line to what the consumer can take.
 func (s *stream) add(line []byte) (done bool, err error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	err = s.pending.add(s.kind, line)
-	done = s.pending.done != nil
-	s.mu.Unlock()
-	if err == nil {
-		select {
-		case s.ready <- struct{}{}:
-		default:
-		}
+	return s.pending.done != nil, err
+}
+
+// tell says that there is something to take.
+func (s *stream) tell() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
 	}
-	return done, err
 }
 
 // broken says what is wrong with a line that is not one of the stream's. What has come

@@ -194,6 +194,44 @@ func TestSlowConsumer(t *testing.T) {
 	})
 }
 
+// TestGather: the first token comes at once, what follows in few chunks, and the end at once.
+func TestGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const tokens, each = 31, 7 * time.Millisecond
+		_, c := newRawHost(t, func(w io.Writer, _ *http.Request) bool {
+			_, _ = io.WriteString(w, ok(token("a")))
+			for range tokens - 1 {
+				time.Sleep(each)
+				_, _ = io.WriteString(w, token("a"))
+			}
+			time.Sleep(time.Second)
+			_, _ = io.WriteString(w, last("stop"))
+			return false
+		})
+		begin := time.Now()
+		var at []time.Duration
+		text := ""
+		for c, err := range ask(c, t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, text = append(at, time.Since(begin)), text+c.Text
+		}
+		want := []time.Duration{0}
+		for sent := time.Duration(0); sent < (tokens-1)*each; {
+			sent += gatherTime
+			want = append(want, sent)
+		}
+		want = append(want, (tokens-1)*each+time.Second)
+		if diff := cmp.Diff(want, at); diff != "" {
+			t.Errorf("chunks came at (-want +got):\n%s", diff)
+		}
+		if want := strings.Repeat("a", tokens); text != want {
+			t.Errorf("the chunks have %q, want %q", text, want)
+		}
+	})
+}
+
 // TestStopClosesConnection: breaking the loop or cancelling is seen by the host at once.
 func TestStopClosesConnection(t *testing.T) {
 	for _, how := range []string{"break", "cancel"} {
