@@ -85,7 +85,7 @@ func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Opti
 		}
 		p.LoadWait = time.Since(start)
 	}
-	running, err := f.running(ctx, n.model)
+	running, err := f.inUse(ctx, n.model)
 	if err != nil {
 		return p, nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"time"
 
 	"ollama-mcp/ollama"
 )
@@ -29,6 +30,30 @@ func (f *Fleet) running(ctx context.Context, model ollama.Name) (*ollama.Running
 		return nil, nil
 	}
 	return &all[i], nil
+}
+
+// recent is how long an answer of ps holds for a model that has been answering since.
+const recent = time.Second
+
+// inUse is running, but asks nothing while a call of ours is being answered: Ollama unloads
+// or reloads no model that works (0.17.4, server/sched.go). Only a call that waits for its
+// first token can have let another program do so since; hence recent.
+func (f *Fleet) inUse(ctx context.Context, model ollama.Name) (*ollama.Running, error) {
+	now := time.Now()
+	f.mu.Lock()
+	if t := f.traffic[model]; t != nil && t.answering > 0 && now.Sub(t.asked) < recent {
+		defer f.mu.Unlock()
+		return t.running, nil
+	}
+	f.mu.Unlock()
+	running, err := f.running(ctx, model)
+	if running != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		t := f.state(model)
+		t.running, t.asked = running, now
+	}
+	return running, err
 }
 
 // digest names the content of an installed model, "" when it is not installed.

@@ -234,3 +234,50 @@ func TestCancelWithACauseIsACancel(t *testing.T) {
 		}
 	})
 }
+
+// Only the first of the calls that begin while a model answers asks how it is loaded, and
+// all give the context length.
+func TestModelInUseIsNotAskedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{TokenDelay: 100 * time.Millisecond, TokenCount: 30, Slots: 8}, Options{})
+		if _, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}); err != nil {
+			t.Fatal(err) // loads it
+		}
+		call := func() {
+			var length int
+			w := Watch{Placed: func(p Place) { length = p.ContextLength }}
+			for _, err := range f.Generate(t.Context(), &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}, w) {
+				if err != nil {
+					t.Errorf("Generate: %v", err)
+				}
+			}
+			if length == 0 {
+				t.Error("a call on the loaded model was placed with no context length")
+			}
+		}
+		asked := func() int { return fake.Seen().Requests["/api/ps"] }
+		before := asked()
+		var calls sync.WaitGroup
+		calls.Go(call)
+		time.Sleep(500 * time.Millisecond) // it is being answered
+		for range 5 {
+			calls.Go(call)
+		}
+		synctest.Wait()
+		if got := asked() - before; got != 1 {
+			t.Errorf("6 calls asked for what is loaded %d times, want 1", got)
+		}
+		time.Sleep(recent)
+		calls.Go(call)
+		synctest.Wait()
+		if got := asked() - before; got != 2 {
+			t.Errorf("a call %v later asked for what is loaded %d times, want 1", recent, got-1)
+		}
+		calls.Wait()
+		calls.Go(call)
+		calls.Wait()
+		if got := asked() - before; got != 3 {
+			t.Errorf("a call after all of them asked for what is loaded %d times, want 1", got-2)
+		}
+	})
+}

@@ -23,6 +23,10 @@ var errWedged = errors.New("wedged")
 type traffic struct {
 	calls   map[*attempt]struct{} // of ours, sent and not yet over
 	suspect bool                  // one was given up, or none was made, and none was answered since
+
+	answering int             // those of which something has come
+	running   *ollama.Running // how the model was loaded when asked; nil when it was never seen loaded
+	asked     time.Time
 }
 
 // state is what is known of a model. A model that is new here is suspect: a program that
@@ -48,6 +52,7 @@ func (f *Fleet) fresh(model ollama.Name) {
 type attempt struct {
 	cancel   context.CancelCauseFunc
 	patience *time.Timer // runs while nothing has come of a call on a suspect model, else nil
+	answered bool        // something has come
 	recovery *recovery   // of the model, for which the call was ended
 }
 
@@ -71,7 +76,7 @@ func (f *Fleet) guard(ctx context.Context, model ollama.Name, call func(ctx cont
 	defer func() { f.leave(model, a, err) }()
 	heard := false
 	err = call(ctx, func() bool {
-		heard = heard || f.answered(a)
+		heard = heard || f.answered(model, a)
 		return heard
 	})
 	if err == nil {
@@ -92,10 +97,14 @@ func (f *Fleet) enter(model ollama.Name, a *attempt) {
 }
 
 // answered notes that something came of a call, and reports false when the call was ended.
-func (f *Fleet) answered(a *attempt) bool {
+func (f *Fleet) answered(model ollama.Name, a *attempt) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a.calm()
+	if !a.answered {
+		a.answered = true
+		f.traffic[model].answering++
+	}
 	return a.recovery == nil
 }
 
@@ -122,6 +131,9 @@ func (f *Fleet) leave(model ollama.Name, a *attempt, err error) {
 	a.calm()
 	t := f.traffic[model]
 	delete(t.calls, a)
+	if a.answered {
+		t.answering--
+	}
 	switch {
 	case a.recovery != nil: // given up by us
 	case err == nil:
