@@ -175,20 +175,28 @@ func (r *run) speed(phase string) func() string {
 	}
 }
 
-// waiting says what a call waits for and for how long.
+// waiting says what a call waits for and for how long, worked out only when it is shown.
 func waiting(p fleet.Phase, model ollama.Name) func() string {
 	start := time.Now()
-	what := map[fleet.Phase]string{
-		fleet.Queued:  "asking Ollama about " + short(model),
-		fleet.Loading: "loading " + short(model),
-		fleet.Prompt:  short(model) + " is reading the prompt",
-
-		fleet.Recovering: short(model) + " gave no answer and is being reloaded",
-	}[p]
 	return func() string {
+		what := awaited(p, short(model))
 		if s := time.Since(start).Round(time.Second); s > 0 {
 			return fmt.Sprintf("%s (%s)", what, s)
 		}
 		return what
 	}
+}
+
+func awaited(p fleet.Phase, model string) string {
+	switch p {
+	case fleet.Queued:
+		return "asking Ollama about " + model
+	case fleet.Loading:
+		return "loading " + model
+	case fleet.Prompt:
+		return model + " is reading the prompt"
+	case fleet.Recovering:
+		return model + " gave no answer and is being reloaded"
+	}
+	return ""
 }

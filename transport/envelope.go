@@ -78,7 +78,7 @@ const (
 
 // knownFields are the names that mcp-go's decoding would also accept in
 // another case.
-var knownFields = map[place][]string{
+var knownFields = [...][]string{
 	inMessage: {"jsonrpc", "id", "method", "params", "result", "error"},
 	inParams: {"_meta", "name", "arguments", "uri", "cursor", "requestId", "protocolVersion", "capabilities",
 		"clientInfo", "ref", "argument", "context", "level", "notifications", "inputResponses", "requestState", "task"},
