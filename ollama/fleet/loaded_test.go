@@ -281,3 +281,19 @@ func TestModelInUseIsNotAskedFor(t *testing.T) {
 		}
 	})
 }
+
+// A model that has just answered may have been unloaded since: the next call asks.
+func TestModelNoLongerInUseIsAskedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, fake := start(t, ollamatest.Script{}, Options{})
+		for range 3 {
+			before := fake.Seen().Requests["/api/ps"]
+			if _, err := text(t.Context(), f, &ollama.GenerateRequest{Model: ollamatest.TinyModel, Prompt: "hi"}); err != nil {
+				t.Fatal(err)
+			}
+			if fake.Seen().Requests["/api/ps"] == before {
+				t.Error("a call after another did not ask for what is loaded")
+			}
+		}
+	})
+}
