@@ -183,8 +183,8 @@ func digitsEnd(b []byte, i int) int {
 }
 
 // fractionEnd is numberEnd for what nearly all numbers of a vector are, as -0.0123456789,
-// in a third of the time; it gives 0 for any other. It looks at 16 bytes at once, so that
-// it need not know where one thing ends before it looks for the next.
+// and faster; it gives 0 for any other. It looks at 16 bytes at once, so that it need not
+// know where one thing ends before it looks for the next.
 func fractionEnd(b []byte, i int) int {
 	if i+16 > len(b) {
 		return 0
