@@ -163,10 +163,12 @@ func (c *conn) listens() bool {
 	return c.hears || len(c.streams) > 0
 }
 
-// listen lets broadcasts reach an acknowledged stream.
-func (c *conn) listen(call *Call) {
+// listen queues the acknowledgement of a stream and lets broadcasts follow it: in one
+// step, as its client may cause one as soon as it has the acknowledgement.
+func (c *conn) listen(call *Call, acknowledged item) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.out.put(acknowledged)
 	if _, open := c.streams[call]; open {
 		c.streams[call] = true
 	}

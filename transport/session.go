@@ -179,14 +179,13 @@ func (c *Call) note(n mcp.JSONRPCNotification) {
 	if c.isListen() {
 		stream = c.msg.id
 	}
-	begins := n.Method == mcp.MethodNotificationSubscriptionsAcknowledged
-	if begins {
-		c.conn.attend(c)
+	it := item{call: c, parts: [][]byte{encodeNote(n, stream)}}
+	if n.Method != mcp.MethodNotificationSubscriptionsAcknowledged {
+		c.conn.out.put(it)
+		return
 	}
-	c.conn.out.put(item{call: c, parts: [][]byte{encodeNote(n, stream)}})
-	if begins {
-		c.conn.listen(c)
-	}
+	c.conn.attend(c)
+	c.conn.listen(c, it)
 }
 
 // encodeNote marshals a notification, tagged with the id of the listen stream

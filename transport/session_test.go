@@ -19,21 +19,22 @@ import (
 // by method, or answer, and by what it belongs to.
 func (p *peer) sift() map[string]int {
 	p.t.Helper()
-	p.send(`{"jsonrpc":"2.0","id":"sift","method":"ping"}`)
 	got := map[string]int{}
-	for {
-		r := p.must()
-		if string(r.ID) == `"sift"` {
-			return got
+	// The answer to one ping may overtake progress, with which it takes turns.
+	for before := -1; len(got) > before; {
+		before = len(got)
+		p.send(`{"jsonrpc":"2.0","id":"sift","method":"ping"}`)
+		for r := p.must(); string(r.ID) != `"sift"`; r = p.must() {
+			_, stream, _ := strings.Cut(r.raw, `subscriptionId":`)
+			stream, _, _ = strings.Cut(stream, "}")
+			kind := strings.TrimPrefix(r.Method, "notifications/")
+			if kind == "" {
+				kind = "answer"
+			}
+			got[strings.Join(strings.Fields(kind+" "+string(r.ID)+string(r.Params.ProgressToken)+" "+stream+" "+r.Params.URI), " ")]++
 		}
-		_, stream, _ := strings.Cut(r.raw, `subscriptionId":`)
-		stream, _, _ = strings.Cut(stream, "}")
-		kind := strings.TrimPrefix(r.Method, "notifications/")
-		if kind == "" {
-			kind = "answer"
-		}
-		got[strings.Join(strings.Fields(kind+" "+string(r.ID)+string(r.Params.ProgressToken)+" "+stream+" "+r.Params.URI), " ")]++
 	}
+	return got
 }
 
 func (p *peer) wantSift(after string, want ...string) {
@@ -156,7 +157,8 @@ func TestNoBroadcastAfterTheAnswer(t *testing.T) {
 	call := &Call{conn: c, msg: message{method: string(mcp.MethodSubscriptionsListen)}}
 	call.filter.ToolsListChanged = true
 	c.streams[call] = false
-	c.listen(call)
+	c.listen(call, item{call: call, parts: [][]byte{[]byte("acknowledged")}})
+	c.out.queue = nil
 	n := mcp.JSONRPCNotification{Notification: mcp.Notification{Method: mcp.MethodNotificationToolsListChanged}}
 	c.tell(n)
 	if n := len(c.out.queue); n != 1 {
