@@ -3,11 +3,12 @@
 
 BINARY    := build/ollama-mcp
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
-# 12 MiB, for the stripped program on linux/amd64: a third of it is HTTP/2, TLS and their cryptography.
-MAX_SIZE := 12582912
+# 12 MB, for the stripped program on linux/amd64.
+MAX_SIZE := 12000000
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+# Functions aligned to 16 bytes and not to 32 save 100 kB.
+LDFLAGS := -s -w -funcalign=16 -X main.version=$(VERSION)
 # Version control is asked once, above: where it distrusts the folder's owner, go build would fail.
 BUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags="$(LDFLAGS)"
 

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -47,6 +48,9 @@ func run(ctx context.Context, args []string) int {
 	}
 	if done {
 		return exitOK
+	}
+	if c.ConformanceFixtures && !haveFixtures {
+		return usageError(errors.New("--conformance-fixtures: this build has none; build it with -tags conformance"))
 	}
 	switch {
 	case c.Demo != nil:

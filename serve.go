@@ -15,7 +15,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"ollama-mcp/config"
-	"ollama-mcp/conformance"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/policy"
 	"ollama-mcp/resources"
@@ -89,9 +88,7 @@ func httpOptions(c *config.Config, hosts *fleet.Fleet, read *reading, log zerolo
 // newServer makes the MCP server and what it offers, to each caller what the rules allow.
 func newServer(c *config.Config, set []tools.Tool, rules *policy.Policy, read *reading) *server.MCPServer {
 	if c.ConformanceFixtures {
-		s := server.NewMCPServer("ollama-mcp fixtures", buildVersion(), conformance.Options()...)
-		conformance.Register(s)
-		return s
+		return fixtures()
 	}
 	s := server.NewMCPServer("ollama-mcp", buildVersion(), append(read.catalog.ServerOptions(),
 		server.WithTitle("Ollama"),

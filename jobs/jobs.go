@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 )
@@ -171,8 +172,9 @@ func (t *Table) List(owner string, states ...State) []Status {
 		}
 	}
 	t.mu.Unlock()
-	slices.SortFunc(list, func(a, b Status) int {
-		return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(a.ID, b.ID))
+	sort.Slice(list, func(i, j int) bool { // slices.SortFunc would take 12 kB for this type
+		a, b := &list[i], &list[j]
+		return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(a.ID, b.ID)) < 0
 	})
 	return list
 }

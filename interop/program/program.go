@@ -26,7 +26,7 @@ const (
 func Build(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ollama-mcp")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, ".")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-tags=conformance", "-o", path, ".")
 	cmd.Dir = filepath.Join("..", "..")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)

@@ -1,9 +1,8 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
-	"slices"
+	"sort"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -27,7 +26,7 @@ func (f *Fleet) Running(ctx context.Context) ([]Running, error) {
 	for i, r := range all {
 		running[i] = Running{r, canonical(r.Name), f.host.Client.Name()}
 	}
-	slices.SortFunc(running, func(a, b Running) int { return cmp.Compare(a.Canonical, b.Canonical) })
+	sort.Slice(running, func(i, j int) bool { return running[i].Canonical < running[j].Canonical })
 	return running, nil
 }
 

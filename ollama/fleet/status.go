@@ -1,10 +1,10 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
+	"sort"
 
 	"ollama-mcp/ollama"
 )
@@ -45,7 +45,7 @@ func (f *Fleet) Status(ctx context.Context) (Status, error) {
 	for _, r := range running {
 		s.Loaded = append(s.Loaded, InMemory{r, canonical(r.Name)})
 	}
-	slices.SortFunc(s.Loaded, func(a, b InMemory) int { return cmp.Compare(a.Canonical, b.Canonical) })
+	sort.Slice(s.Loaded, func(i, j int) bool { return s.Loaded[i].Canonical < s.Loaded[j].Canonical })
 	return s, f.fail(ctx, "", err)
 }
 
