@@ -20,6 +20,7 @@ import (
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/policy"
+	"ollama-mcp/resources"
 	"ollama-mcp/tools"
 )
 
@@ -82,21 +83,21 @@ func run(ctx context.Context, args []string) int {
 	}
 	set, err := tools.All(hosts, o)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "ollama-mcp: %v\n", err)
-		return exitError
+		return exitCode(err)
 	}
 	if set, err = (tools.Selection{Toolsets: c.Tools.Toolsets, Tools: c.Tools.Tools, ReadOnly: c.Tools.ReadOnly}).Select(set); err != nil {
 		return usageError(err)
 	}
-	read = newReading(c, hosts, o.Jobs, rules, moved, log)
-	switch {
-	case c.Call != nil:
+	if c.Call != nil {
 		return cli.Call(ctx, set, *c.Call, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 			Terminal: isatty.IsTerminal(os.Stdout.Fd()), Progress: isatty.IsTerminal(os.Stderr.Fd())})
-	case c.HTTP != nil:
-		return serveHTTP(ctx, c, newServer(c, set, rules, read), hosts, read, log)
 	}
-	return exitCode(serveStdio(ctx, c, newServer(c, set, rules, read), hosts, read, log))
+	read = newReading(hosts, o, resources.WatchOptions{Poll: c.Limits.Poll, Look: moved, Policy: rules, Log: log})
+	s := service{Config: c, hosts: hosts, tools: set, rules: rules, read: read, log: log}
+	if c.HTTP != nil {
+		return s.serveHTTP(ctx)
+	}
+	return exitCode(s.serveStdio(ctx))
 }
 
 // newFleet makes the client of the one host and the fleet around it, which tells moved of

@@ -5,12 +5,8 @@ import (
 	"errors"
 	"iter"
 
-	"github.com/rs/zerolog"
-
-	"ollama-mcp/config"
 	"ollama-mcp/jobs"
 	"ollama-mcp/ollama/fleet"
-	"ollama-mcp/policy"
 	"ollama-mcp/resources"
 	"ollama-mcp/tools"
 	"ollama-mcp/transport"
@@ -23,26 +19,24 @@ type reading struct {
 	watcher *resources.Watcher
 }
 
-func newReading(c *config.Config, hosts *fleet.Fleet, table *jobs.Table, rules *policy.Policy, moved <-chan struct{}, log zerolog.Logger) *reading {
+func newReading(hosts *fleet.Fleet, o tools.Options, w resources.WatchOptions) *reading {
 	source := resources.Source{Models: hosts.Models, Running: hosts.Running, Hosts: hosts.Hosts, Show: hosts.Show}
-	if table != nil {
-		source.Job = func(ctx context.Context, id string) (any, error) {
-			job, err := tools.Job(ctx, table, id)
-			if errors.Is(err, jobs.ErrNoJob) {
-				err = resources.ErrNotFound
-			}
-			return job, err
+	source.Job = func(ctx context.Context, id string) (any, error) {
+		job, err := tools.Job(ctx, o.Jobs, id)
+		if errors.Is(err, jobs.ErrNoJob) {
+			err = resources.ErrNotFound
 		}
-		source.JobIDs = func(ctx context.Context) (ids []string) {
-			for _, s := range table.List(auth.FromContext(ctx).Name) {
-				ids = append(ids, s.ID)
-			}
-			return ids
+		return job, err
+	}
+	source.JobIDs = func(ctx context.Context) (ids []string) {
+		for _, s := range o.Jobs.List(auth.FromContext(ctx).Name) {
+			ids = append(ids, s.ID)
 		}
+		return ids
 	}
 	return &reading{
-		resources.New(source, resources.Options{Log: log, Policy: rules, Explain: tools.Explain}),
-		resources.NewWatcher(source, resources.WatchOptions{Poll: c.Limits.Poll, Look: moved, Policy: rules, Log: log}),
+		resources.New(source, resources.Options{Log: o.Log, Policy: o.Policy, Explain: tools.Explain}),
+		resources.NewWatcher(source, w),
 	}
 }
 

@@ -23,32 +23,42 @@ import (
 	"ollama-mcp/transport/auth"
 )
 
+// service is what serving needs, whatever the transport.
+type service struct {
+	*config.Config
+	hosts *fleet.Fleet
+	tools []tools.Tool
+	rules *policy.Policy
+	read  *reading
+	log   zerolog.Logger
+}
+
 // serveStdio serves MCP until the client closes standard input or a signal comes.
-func serveStdio(ctx context.Context, c *config.Config, srv *server.MCPServer, hosts *fleet.Fleet, read *reading, log zerolog.Logger) error {
+func (s *service) serveStdio(ctx context.Context) error {
 	if isatty.IsTerminal(os.Stdin.Fd()) {
 		greet(os.Stderr)
 	}
-	defer announce(ctx, c, hosts, log)()
-	return transport.ServeStdio(ctx, srv, os.Stdin, os.Stdout, limits(c, read, log))
+	defer s.announce(ctx)()
+	return transport.ServeStdio(ctx, s.server(), os.Stdin, os.Stdout, s.limits())
 }
 
 // serveHTTP serves MCP on --listen until a signal comes.
-func serveHTTP(ctx context.Context, c *config.Config, srv *server.MCPServer, hosts *fleet.Fleet, read *reading, log zerolog.Logger) int {
-	o, err := httpOptions(c, hosts, read, log)
+func (s *service) serveHTTP(ctx context.Context) int {
+	o, err := s.httpOptions()
 	if err != nil {
 		return usageError(err)
 	}
 	defer o.Auth.Close()
-	h, err := transport.NewHTTP(srv, o)
+	h, err := transport.NewHTTP(s.server(), o)
 	if err != nil {
 		return exitCode(err)
 	}
-	l, err := net.Listen("tcp", c.Serve.Listen)
+	l, err := net.Listen("tcp", s.Serve.Listen)
 	if err != nil {
 		return exitCode(fmt.Errorf("--listen: %w: end what listens there, or give another address", err))
 	}
-	say(c, l.Addr(), log)
-	defer announce(ctx, c, hosts, log)()
+	s.say(l.Addr())
+	defer s.announce(ctx)()
 	// Without it a heap of a few megabytes is collected all the time, which takes a
 	// fifth of a call. It is never touched, and so takes no memory itself.
 	ballast := make([]byte, 32<<20)
@@ -57,16 +67,16 @@ func serveHTTP(ctx context.Context, c *config.Config, srv *server.MCPServer, hos
 }
 
 // httpOptions reads the files that the settings name.
-func httpOptions(c *config.Config, hosts *fleet.Fleet, read *reading, log zerolog.Logger) (transport.HTTPOptions, error) {
+func (s *service) httpOptions() (transport.HTTPOptions, error) {
 	o := transport.HTTPOptions{
-		Options:      limits(c, read, log),
-		AllowHosts:   c.Serve.AllowHost,
-		AllowOrigins: c.Serve.AllowOrigin,
-		Path:         c.Serve.Path,
-		NoSSE:        c.Serve.SSE == "off",
-		Secret:       c.Serve.Secret,
+		Options:      s.limits(),
+		AllowHosts:   s.Serve.AllowHost,
+		AllowOrigins: s.Serve.AllowOrigin,
+		Path:         s.Serve.Path,
+		NoSSE:        s.Serve.SSE == "off",
+		Secret:       s.Serve.Secret,
 		Ready: func(ctx context.Context) error {
-			if _, _, err := hosts.Probe(ctx); err != nil {
+			if _, _, err := s.hosts.Probe(ctx); err != nil {
 				return errors.New("no Ollama answers")
 			}
 			return nil
@@ -74,46 +84,46 @@ func httpOptions(c *config.Config, hosts *fleet.Fleet, read *reading, log zerolo
 	}
 	var err error
 	if o.Auth, err = auth.New(auth.Options{
-		TokensFile: c.Auth.Tokens, Issuer: c.Auth.OIDCIssuer, Audience: c.Auth.Audience,
-		ClientCerts: c.Auth.ClientCA != "", PublicURL: c.Auth.PublicURL, Log: log,
-	}); err != nil || c.Auth.TLSCert == "" {
+		TokensFile: s.Auth.Tokens, Issuer: s.Auth.OIDCIssuer, Audience: s.Auth.Audience,
+		ClientCerts: s.Auth.ClientCA != "", PublicURL: s.Auth.PublicURL, Log: s.log,
+	}); err != nil || s.Auth.TLSCert == "" {
 		return o, err
 	}
 	o.TLS, err = auth.ServerTLS(auth.TLSOptions{
-		CertFile: c.Auth.TLSCert, KeyFile: c.Auth.TLSKey, ClientCA: c.Auth.ClientCA, Log: log,
+		CertFile: s.Auth.TLSCert, KeyFile: s.Auth.TLSKey, ClientCA: s.Auth.ClientCA, Log: s.log,
 	})
 	return o, err
 }
 
-// newServer makes the MCP server and what it offers, to each caller what the rules allow.
-func newServer(c *config.Config, set []tools.Tool, rules *policy.Policy, read *reading) *server.MCPServer {
-	if c.ConformanceFixtures {
+// server makes the MCP server and what it offers, to each caller what the rules allow.
+func (s *service) server() *server.MCPServer {
+	if s.ConformanceFixtures {
 		return fixtures()
 	}
-	s := server.NewMCPServer("ollama-mcp", buildVersion(), append(read.catalog.ServerOptions(),
+	srv := server.NewMCPServer("ollama-mcp", buildVersion(), append(s.read.catalog.ServerOptions(),
 		server.WithTitle("Ollama"),
 		server.WithInstructions(tools.Instructions),
 		server.WithToolCapabilities(true),
-		server.WithToolFilter(tools.Visible(rules)),
+		server.WithToolFilter(tools.Visible(s.rules)),
 	)...)
-	tools.Register(s, set)
-	read.catalog.Register(s)
-	return s
+	tools.Register(srv, s.tools)
+	s.read.catalog.Register(srv)
+	return srv
 }
 
-func limits(c *config.Config, read *reading, log zerolog.Logger) transport.Options {
+func (s *service) limits() transport.Options {
 	return transport.Options{
-		MaxCalls:            c.Limits.MaxCalls,
-		MaxCallsPerCaller:   c.Limits.MaxCallsPerCaller,
-		MaxStreams:          c.Serve.MaxStreams,
-		MaxStreamsPerCaller: c.Serve.MaxStreamsPerCaller,
-		MaxMessage:          int(c.Limits.MaxMessage),
-		ProgressInterval:    c.Limits.ProgressInterval,
-		Drain:               c.Limits.Drain,
+		MaxCalls:            s.Limits.MaxCalls,
+		MaxCallsPerCaller:   s.Limits.MaxCallsPerCaller,
+		MaxStreams:          s.Serve.MaxStreams,
+		MaxStreamsPerCaller: s.Serve.MaxStreamsPerCaller,
+		MaxMessage:          int(s.Limits.MaxMessage),
+		ProgressInterval:    s.Limits.ProgressInterval,
+		Drain:               s.Limits.Drain,
 		Busy:                tools.Busy,
-		Watch:               read.watch,
+		Watch:               s.read.watch,
 		Canonical:           resources.Canonical,
-		Log:                 log,
+		Log:                 s.log,
 	}
 }
 
@@ -126,32 +136,32 @@ To try it from here: ollama-mcp call list_models
 
 // say logs where the server listens, whatever the level: the port may be the system's
 // choice, and that everybody may call must not go unseen.
-func say(c *config.Config, at net.Addr, log zerolog.Logger) {
+func (s *service) say(at net.Addr) {
 	scheme := "http"
-	if c.Auth.TLSCert != "" {
+	if s.Auth.TLSCert != "" {
 		scheme = "https"
 	}
-	log.Log().Str("level", "info").Str("mcp", fmt.Sprintf("%s://%s/mcp", scheme, at)).Msg("listening")
+	s.log.Log().Str("level", "info").Str("mcp", fmt.Sprintf("%s://%s/mcp", scheme, at)).Msg("listening")
 	switch {
-	case c.Auth.InsecureNoAuth:
-		log.Warn().Str("listen", c.Serve.Listen).Msg("--insecure-no-auth: everybody who reaches this address may use every model")
-	case c.Auth.TLSCert == "" && !c.Serve.Loopback():
-		log.Warn().Str("listen", c.Serve.Listen).Msg("no --tls-cert: tokens travel in the clear, unless a proxy in front speaks TLS")
+	case s.Auth.InsecureNoAuth:
+		s.log.Warn().Str("listen", s.Serve.Listen).Msg("--insecure-no-auth: everybody who reaches this address may use every model")
+	case s.Auth.TLSCert == "" && !s.Serve.Loopback():
+		s.log.Warn().Str("listen", s.Serve.Listen).Msg("no --tls-cert: tokens travel in the clear, unless a proxy in front speaks TLS")
 	}
 }
 
 // announce logs one line on what stands behind the server. It never holds up the start;
 // the function it returns ends it.
-func announce(ctx context.Context, c *config.Config, hosts *fleet.Fleet, log zerolog.Logger) (stop func()) {
-	if log.GetLevel() > zerolog.WarnLevel || c.ConformanceFixtures {
+func (s *service) announce(ctx context.Context) (stop func()) {
+	if s.log.GetLevel() > zerolog.WarnLevel || s.ConformanceFixtures {
 		return func() {}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		line := log.Level(zerolog.InfoLevel).With().Str("ollama", c.Ollama.Host.String()).Str("from", c.Ollama.Origin).Logger()
-		version, models, err := hosts.Probe(ctx)
+		line := s.log.Level(zerolog.InfoLevel).With().Str("ollama", s.Ollama.Host.String()).Str("from", s.Ollama.Origin).Logger()
+		version, models, err := s.hosts.Probe(ctx)
 		switch {
 		case ctx.Err() != nil && err != nil: // the client has left before Ollama answered
 		case err != nil:

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ollama-mcp/transport/auth"
 )
 
 // TestAllowedNames has an operator's own names and origins.
@@ -65,7 +67,7 @@ func FuzzHTTP(f *testing.F) {
 	}
 	f.Cleanup(h.hub.close)
 	routes := h.routes()
-	good := h.sessions.mint(local, client{initialized: true, protocol: "2025-11-25"})
+	good := h.sessions.mint(auth.Local, client{initialized: true, protocol: "2025-11-25"})
 	ping := `{"jsonrpc":"2.0","id":1,"method":"ping"}`
 	json := "application/json"
 	for _, seed := range [][9]string{

@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"log"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -207,8 +205,8 @@ func (h *HTTP) routes() http.Handler {
 	}
 	if metadata := h.o.Auth.Metadata(); metadata != nil {
 		serve := route{"GET": metadata.ServeHTTP}
-		routes["/.well-known/oauth-protected-resource"] = serve
-		routes["/.well-known/oauth-protected-resource/mcp"] = serve
+		routes[auth.MetadataPath] = serve
+		routes[auth.MetadataPath+"/mcp"] = serve
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -281,34 +279,4 @@ func respond(w http.ResponseWriter, status int, it item) {
 	for _, part := range it.parts {
 		_, _ = w.Write(part) // to a client that may have left
 	}
-}
-
-// streams are the open streams of HTTP+SSE.
-type streams struct {
-	mu   sync.Mutex // guards the field below
-	open map[string]*stream
-}
-
-var errStream = errors.New("no such stream: it has ended; open /sse again")
-
-func (s *streams) add(id string, st *stream) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.open[id] = st
-}
-
-func (s *streams) remove(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.open, id)
-}
-
-// find returns the stream of an id, if the caller has opened it.
-func (s *streams) find(id, caller string) (*stream, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if st := s.open[id]; st != nil && st.conn.caller == caller {
-		return st, nil
-	}
-	return nil, errStream
 }

@@ -17,6 +17,36 @@ type stream struct {
 	turn sync.Mutex // held while a message is taken
 }
 
+// streams are the open streams of HTTP+SSE.
+type streams struct {
+	mu   sync.Mutex // guards the field below
+	open map[string]*stream
+}
+
+var errStream = errors.New("no such stream: it has ended; open /sse again")
+
+func (s *streams) add(id string, st *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[id] = st
+}
+
+func (s *streams) remove(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, id)
+}
+
+// find returns the stream of an id, if the caller has opened it.
+func (s *streams) find(id, caller string) (*stream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.open[id]; st != nil && st.conn.caller == caller {
+		return st, nil
+	}
+	return nil, errStream
+}
+
 // sse opens a stream: https://modelcontextprotocol.io/specification/2024-11-05/basic/transports
 func (h *HTTP) sse(w http.ResponseWriter, r *http.Request, caller *auth.Caller) {
 	if _, events := accepts(r.Header); !events {

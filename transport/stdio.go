@@ -11,12 +11,11 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/transport/auth"
 )
 
 const ioBuffer = 64 << 10
-
-// local is the one caller of stdio, and of HTTP without authentication.
-const local = "local"
 
 // ServeStdio serves one client that sends a message a line on in and reads a
 // message a line from out, as the stdio transport of MCP says, until the end of
@@ -35,7 +34,7 @@ func ServeStdio(ctx context.Context, srv *server.MCPServer, in io.Reader, out io
 	}
 	defer h.close()
 	s := &session{deaf: make(chan struct{})}
-	c := h.connect(ctx, s, local, &lineWriter{bufio.NewWriterSize(out, ioBuffer)})
+	c := h.connect(ctx, s, auth.Local, &lineWriter{bufio.NewWriterSize(out, ioBuffer)})
 	go c.out.run() // drain waits for it
 	ended := make(chan struct{})
 	var readErr error // set before ended is closed
