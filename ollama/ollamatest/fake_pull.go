@@ -59,7 +59,11 @@ func (f *Fake) joinDownload(p FakePull) *download {
 	defer f.mu.Unlock()
 	d := f.downloads[p.Model.Name]
 	if d == nil || d.stopped {
-		d = &download{have: f.partial[p.Model.Name], begun: time.Now()}
+		have := f.partial[p.Model.Name]
+		if d != nil { // those who took part in it are still leaving
+			have = max(have, d.at(p))
+		}
+		d = &download{have: have, begun: time.Now()}
 		f.downloads[p.Model.Name] = d
 		f.seen.Downloads++
 		f.notify()
