@@ -79,6 +79,7 @@ func run(ctx context.Context, args []string) int {
 	var read *reading
 	if c.Call == nil { // the command is there to wait
 		o.Jobs = jobs.New(jobs.Options{TTL: c.Limits.JobTTL, Changed: func(ch jobs.Change) { read.tell(ch) }})
+		o.Shelf = tools.NewShelf(c.Limits.JobTTL)
 		defer endJobs(after(ctx, c.Limits.Drain), o.Jobs, c.Limits.Drain, log)
 	}
 	set, err := tools.All(hosts, o)

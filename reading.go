@@ -34,6 +34,13 @@ func newReading(hosts *fleet.Fleet, o tools.Options, w resources.WatchOptions) *
 		}
 		return ids
 	}
+	source.Embedding = func(ctx context.Context, id string) (any, error) {
+		vectors, err := o.Shelf.Read(ctx, id)
+		if errors.Is(err, tools.ErrNoEmbedding) {
+			err = resources.ErrNotFound
+		}
+		return vectors, err
+	}
 	return &reading{
 		resources.New(source, resources.Options{Log: o.Log, Policy: o.Policy, Explain: tools.Explain}),
 		resources.NewWatcher(source, w),

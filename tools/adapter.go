@@ -188,7 +188,23 @@ func (t *Tool) result(ctx context.Context, o outcome, requestID string, start ti
 		o.output.fail(p)
 	}
 	t.logCall(ctx, o.err, p, requestID, time.Since(start))
-	return toResult(o.output)
+	r := toResult(o.output)
+	if l, ok := o.output.(linking); ok && takesLinks(ctx) {
+		for _, link := range l.links() {
+			r.Content = append(r.Content, link)
+		}
+	}
+	return r
+}
+
+// linking is an output of which a part is to be read as a resource.
+type linking interface{ links() []mcp.ResourceLink }
+
+// takesLinks reports whether the caller knows links as content, which came with this version.
+// Source: https://modelcontextprotocol.io/specification/2025-06-18/changelog
+func takesLinks(ctx context.Context) bool {
+	version := server.RequestProtocolVersion(ctx)
+	return version == "" || version >= "2025-06-18"
 }
 
 // toResult is an output in MCP's form.

@@ -29,6 +29,8 @@ type bench struct {
 	fake *ollamatest.Fake
 	set  []Tool
 	jobs *jobs.Table
+
+	shelf *Shelf
 }
 
 // onFake runs a test in a bubble of fake time with the tools on a fake host.
@@ -48,11 +50,12 @@ func onFake(t *testing.T, s ollamatest.Script, o fleet.Options, test func(b *ben
 		defer f.Close()
 		table := jobs.New(jobs.Options{})
 		defer endJobs(t, table)
-		set, err := All(f, Options{Jobs: table})
+		shelf := NewShelf(time.Hour)
+		set, err := All(f, Options{Jobs: table, Shelf: shelf})
 		if err != nil {
 			t.Fatal(err)
 		}
-		test(&bench{t, fake, set, table})
+		test(&bench{t, fake, set, table, shelf})
 	})
 }
 
@@ -115,7 +118,9 @@ func (b *bench) call(ctx context.Context, name, args string) result {
 	}
 	r.error = ProblemOf(r.CallToolResult)
 	for _, c := range r.Content {
-		r.content = append(r.content, c.(mcp.TextContent).Text)
+		if text, ok := c.(mcp.TextContent); ok {
+			r.content = append(r.content, text.Text)
+		}
 	}
 	switch {
 	case r.IsError != (r.error != nil):

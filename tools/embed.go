@@ -1,9 +1,13 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
@@ -15,7 +19,7 @@ type embedInput struct {
 	Dimensions int      `json:"dimensions,omitempty" jsonschema:"minimum=1" jsonschema_description:"Shorter vectors, for models that can"`
 	Truncate   bool     `json:"truncate,omitempty" jsonschema_description:"Cut a text that does not fit; default: fail"`
 	Encoding   string   `json:"encoding,omitempty" jsonschema:"enum=float,enum=base64,default=float" jsonschema_description:"base64: little-endian float32"`
-	Inline     bool     `json:"inline,omitempty" jsonschema_description:"Allow more than 16 vectors in the answer"`
+	Inline     bool     `json:"inline,omitempty" jsonschema_description:"More than 16 vectors in the answer too, not behind a link"`
 	KeepAlive  string   `json:"keep_alive,omitempty" jsonschema_description:"As 10m; default: Ollama's"`
 	patience
 }
@@ -26,7 +30,9 @@ type embedOutput struct {
 	Host       string          `json:"host"`
 	Count      int             `json:"count"`
 	Dimensions int             `json:"dimensions"`
-	Embeddings json.RawMessage `json:"embeddings" jsonschema:"type=array" jsonschema_description:"in the order of input"`
+	Embeddings json.RawMessage `json:"embeddings,omitempty" jsonschema:"type=array" jsonschema_description:"in the order of input; null for one in errors"`
+	Link       string          `json:"link,omitempty" jsonschema_description:"resource with the embeddings, when they are not here"`
+	Errors     []itemError     `json:"errors,omitempty" jsonschema_description:"inputs without a vector"`
 	Usage      *embedUsage     `json:"usage,omitempty"`
 	Timing     *embedTiming    `json:"timing,omitempty"`
 	deferrable
@@ -44,12 +50,19 @@ type embedTiming struct {
 func (o *embedOutput) words() []string { return []string{o.Note} }
 func (o *embedOutput) bytes() int      { return len(o.Embeddings) }
 
+func (o *embedOutput) links() []mcp.ResourceLink {
+	if o.Link == "" {
+		return nil
+	}
+	return []mcp.ResourceLink{mcp.NewResourceLink(o.Link, "embedding", o.Note, "application/json")}
+}
+
 // maxInline is how many vectors go into an answer unasked: a model cannot read vectors,
 // and 17 of 768 numbers already take the room of a long text.
 const maxInline = 16
 
-// embed turns texts into vectors.
-func embed(choose chooseFunc, run func(context.Context, *ollama.EmbedRequest, fleet.Watch) (*ollama.EmbedResponse, error)) Tool {
+// embed turns texts into vectors. Without a shelf many of them go into an answer or nowhere.
+func embed(choose chooseFunc, run embedFunc, shelf *Shelf) Tool {
 	return define(Tool{
 		Name:  "embed",
 		Title: "Embed texts with a local model",
@@ -59,7 +72,8 @@ func embed(choose chooseFunc, run func(context.Context, *ollama.EmbedRequest, fl
 		Toolset:   Inference,
 		UsesModel: true,
 	}, func(ctx context.Context, in embedInput, c *call) (embedOutput, error) {
-		if err := in.check(); err != nil {
+		start := time.Now()
+		if err := in.check(shelf); err != nil {
 			return embedOutput{}, err
 		}
 		model, limits, err := c.model(ctx, choose, in.Model, fleet.Embedding)
@@ -69,22 +83,28 @@ func embed(choose chooseFunc, run func(context.Context, *ollama.EmbedRequest, fl
 		if err != nil {
 			return embedOutput{}, err
 		}
-		var place fleet.Place
-		resp, err := run(ctx, &ollama.EmbedRequest{
-			Model: model, Input: in.Input, Truncate: &in.Truncate, Dimensions: in.Dimensions, KeepAlive: in.KeepAlive,
-		}, fleet.Watch{
-			Placed: func(p fleet.Place) { place = p },
-			Phase:  func(p fleet.Phase) { c.report(Progress{Phase: string(p), Message: waiting(p, model)}) },
-		})
-		if err != nil {
+		e := embedding{
+			batch: batch{
+				run: run, texts: "input", report: c.report, safely: c.tool.safely,
+				request: ollama.EmbedRequest{Model: model, Truncate: &in.Truncate, Dimensions: in.Dimensions, KeepAlive: in.KeepAlive},
+			},
+			vectors: make([]ollama.Vectors, len(in.Input)),
+			base64:  in.Encoding == "base64",
+		}
+		e.take = e.keep
+		if err := e.embed(ctx, in.Input); err != nil {
 			return embedOutput{}, err
 		}
-		return in.output(model, place, resp)
+		o, err := e.output(&in, start)
+		if err != nil || in.Inline || len(in.Input) <= maxInline {
+			return o, err
+		}
+		return o.shelve(ctx, shelf, cmp.Or(in.Encoding, "float"))
 	})
 }
 
-func (in *embedInput) check() error {
-	if len(in.Input) > maxInline && !in.Inline {
+func (in *embedInput) check(shelf *Shelf) error {
+	if len(in.Input) > maxInline && !in.Inline && shelf == nil {
 		return &argumentError{
 			fmt.Sprintf("%d inputs make more than %d vectors, too many to return unasked", len(in.Input), maxInline),
 			"Set inline to true to have them all in the answer, or send fewer inputs",
@@ -92,3 +112,17 @@ func (in *embedInput) check() error {
 	}
 	return checkKeepAlive(in.KeepAlive)
 }
+
+// shelve puts the vectors on the shelf, and a link in their place.
+func (o embedOutput) shelve(ctx context.Context, shelf *Shelf, encoding string) (embedOutput, error) {
+	id, ok := shelf.put(ctx, keptVectors{o.Model, o.Count, o.Dimensions, encoding, o.Embeddings, o.Errors})
+	if !ok {
+		return embedOutput{}, errTooMuch
+	}
+	o.Embeddings, o.Link = nil, embeddingURI+id
+	o.Note += fmt.Sprintf("; kept for %s as the resource %s", shelf.ttl, o.Link)
+	return o, nil
+}
+
+// embeddingURI is the URI of vectors on a shelf, but for their id.
+const embeddingURI = "ollama://embeddings/"

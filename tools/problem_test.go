@@ -37,7 +37,6 @@ func TestErrorsTellWhatToDoNext(t *testing.T) {
 		{name: "not Ollama", tool: "list_models", args: `{}`, script: ollamatest.Script{Faults: map[string]ollamatest.Fault{"": ollamatest.NotHTTP()}}, kind: string(ollama.NotOllama), words: []string{"not Ollama", "ollama.invalid:11434"}},
 		{name: "too long", tool: "generate", args: `{"prompt":"` + strings.Repeat("word ", 3000) + `"}`, kind: string(ollama.TooLong), words: []string{"3000 tokens", "2048 tokens", "truncate", "num_ctx"}},
 		{name: "a pinned num_ctx", tool: "load", args: `{"model":"tiny","num_ctx":512}`, options: fleet.Options{Pins: map[ollama.Name]fleet.Pin{ollamatest.TinyModel: {Options: &ollama.Options{NumCtx: new(1024)}}}}, kind: InvalidArguments, words: []string{"pinned num_ctx of tiny to 1024", "without it"}},
-		{name: "too many vectors", tool: "embed", args: `{"input":` + strings.Repeat(`["x"`, 1) + strings.Repeat(`,"x"`, 16) + `]}`, kind: InvalidArguments, words: []string{"17 inputs", "inline"}},
 		{name: "a zero vector", tool: "embed", args: `{"input":["a","b"]}`, script: ollamatest.Script{Vector: func(s string) []float32 { return make([]float32, 64) }}, kind: kindBadVector, words: []string{"input[0]"}},
 		{name: "an image by path", tool: "generate", args: `{"prompt":"x","images":["/etc/passwd"]}`, kind: InvalidArguments, words: []string{"images[0]", "paths"}},
 		{name: "an image for a blind model", tool: "chat", args: `{"messages":[{"role":"user","images":["` + png + `"]}]}`, kind: string(ollama.Unsupported), words: []string{"images", "list_models"}},

@@ -32,6 +32,7 @@ type Options struct {
 
 	MaxKeepAlive time.Duration // limit on keep_alive of callers; 0 is none
 	Jobs         *jobs.Table   // where what takes longer goes on; nil: calls are waited for to their end
+	Shelf        *Shelf        // where vectors go that are too many for an answer; nil: none do
 	MaxWait      time.Duration // how long a long tool's call is waited for unless its caller says; 0 is 50 s
 }
 
@@ -41,7 +42,7 @@ func All(f *fleet.Fleet, o Options) ([]Tool, error) {
 	return collect(o,
 		generate(f.Choose, f.Generate),
 		chat(f.Choose, f.Chat),
-		embed(f.Choose, f.Embed),
+		embed(f.Choose, f.Embed, o.Shelf),
 		listModels(f.Models),
 		load(f.Load),
 		unload(f.Unload),
@@ -155,7 +156,7 @@ func (t *Tool) definition() mcp.Tool {
 const Instructions = `This server runs models on the user's own Ollama: private, local, free of charge, slower and often smaller than you.
 - generate: one prompt, one answer. chat: a conversation, or when the local model may ask for tools.
 - embed: vectors for search and clustering. list_models: what is installed, what it can do, what is loaded. status: what goes on, and the limits.
-- load, unload: put a model in memory before a long piece of work, free the memory after it. generate, chat and embed load by themselves.
+- load, unload: put a model in memory before a long piece of work, free the memory after it. The tools that run models load by themselves.
 - Leave model out to use the operator's default or the only fitting model; else take a name from list_models.
 - For JSON that fits a schema pass schema; the answer is checked here and comes back under structured with valid true or false.
 - Read note, truncated and done_reason: they say when an answer was cut short or a prompt did not fit.

@@ -7,72 +7,115 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"sync/atomic"
+	"time"
 
 	"ollama-mcp/ollama"
-	"ollama-mcp/ollama/fleet"
 )
 
-func (in *embedInput) output(model ollama.Name, place fleet.Place, resp *ollama.EmbedResponse) (embedOutput, error) {
+// embedding is an embed at work.
+type embedding struct {
+	batch
+	base64  bool
+	vectors []ollama.Vectors // by the text of which the first of each is
+	bytes   atomic.Int64     // of them, as JSON
+}
+
+// errTooMuch is the error for vectors that no answer and no shelf can hold.
+var errTooMuch = &argumentError{fmt.Sprintf("the vectors take more than %d MB", maxShelvedBytes>>20), "Call again with fewer inputs at a time"}
+
+// keep takes vectors.
+func (e *embedding) keep(at int, v ollama.Vectors) error {
+	if e.bytes.Add(int64(len(v.JSON()))) > maxShelvedBytes {
+		return errTooMuch
+	}
+	e.vectors[at] = v
+	return nil
+}
+
+func (e *embedding) output(in *embedInput, start time.Time) (embedOutput, error) {
+	vectors := e.encode()
+	if e.failed() == len(in.Input) {
+		return embedOutput{}, e.errs[0]
+	}
 	o := embedOutput{
-		Model: model, Host: place.Host, Count: resp.Embeddings.Len(), Dimensions: resp.Embeddings.Dim(),
-		Usage:  &embedUsage{resp.PromptEvalCount},
-		Timing: &embedTiming{LoadMS: ms(place.LoadWait + resp.LoadDuration), TotalMS: ms(place.LoadWait + resp.TotalDuration)},
+		Model: e.request.Model, Host: e.place.Host, Dimensions: e.dim, Embeddings: vectors, Errors: e.itemErrors(),
+		Usage: &embedUsage{e.tokens}, Timing: e.timing(start),
 	}
-	for i := range o.Count {
-		if resp.Embeddings.Zero(i) {
-			return embedOutput{}, &vectorError{i, "zeros alone"}
-		}
-	}
-	var err error
-	if o.Embeddings, err = in.encode(resp.Embeddings); err != nil {
-		return embedOutput{}, err
-	}
+	o.Count = len(in.Input) - len(o.Errors)
 	o.Note = fmt.Sprintf("%s of %d", count(o.Count, "vector"), o.Dimensions)
 	if in.Dimensions != 0 && in.Dimensions != o.Dimensions {
 		o.Note += fmt.Sprintf("; the model cannot give %d", in.Dimensions)
+	}
+	if len(o.Errors) > 0 {
+		o.Note += "; " + badOnes("input", o.Errors)
 	}
 	return o, nil
 }
 
 // vectorError says that a vector is of no use: cosine with one of zeros is undefined.
 type vectorError struct {
-	item int
+	text string // whose it is, as "input[3]"
 	what string
 }
 
+const (
+	allZeros   = "zeros alone"
+	notFloat32 = "a number that float32 cannot hold"
+)
+
 func (e *vectorError) Error() string {
-	return fmt.Sprintf("the vector of input[%d] is useless: it has %s", e.item, e.what)
+	return fmt.Sprintf("the vector of %s is useless: it has %s", e.text, e.what)
 }
 
-// encode gives the vectors in the encoding asked for.
-func (in *embedInput) encode(vectors ollama.Vectors) (json.RawMessage, error) {
-	if in.Encoding != "base64" {
-		return vectors.JSON(), nil
+// encode gives the vectors in the encoding asked for, with null for the bad ones, of which it
+// finds those that the encoding cannot hold. What came whole in one request is not copied.
+func (e *embedding) encode() json.RawMessage {
+	if !e.base64 && e.vectors[0].Len() == len(e.vectors) && e.failed() == 0 {
+		return e.vectors[0].JSON()
 	}
-	b, numbers := []byte("["), []byte(nil)
-	for i := range vectors.Len() {
-		floats, err := vectors.Float32(i)
-		if err != nil {
-			return nil, &vectorError{i, "a number that float32 cannot hold"}
+	b := append(make([]byte, 0, e.bytes.Load()+int64(8*len(e.vectors))), '[')
+	for at := 0; at < len(e.vectors); {
+		v := e.vectors[at]
+		for i := range max(v.Len(), 1) {
+			b = append(e.append(b, v, i, at), ',')
+			at++
 		}
-		numbers = numbers[:0]
-		for _, n := range floats {
-			numbers = binary.LittleEndian.AppendUint32(numbers, math.Float32bits(n))
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = base64.StdEncoding.AppendEncode(append(b, '"'), numbers)
-		b = append(b, '"')
 	}
-	return append(b, ']'), nil
+	b[len(b)-1] = ']'
+	return b
+}
+
+// append appends the i-th of v, which is that of the text at.
+func (e *embedding) append(b []byte, v ollama.Vectors, i, at int) []byte {
+	switch {
+	case e.errs[at] != nil:
+		return append(b, "null"...)
+	case !e.base64:
+		return append(b, v.Raw(i)...)
+	}
+	floats, err := v.Float32(i)
+	if err != nil {
+		e.bad(at, notFloat32)
+		return append(b, "null"...)
+	}
+	numbers := make([]byte, 0, 4*len(floats))
+	for _, n := range floats {
+		numbers = binary.LittleEndian.AppendUint32(numbers, math.Float32bits(n))
+	}
+	b = base64.StdEncoding.AppendEncode(append(b, '"'), numbers)
+	return append(b, '"')
 }
 
 // JSONParts is the output's JSON with the vectors in a part of their own, which is written
 // as it came: encoding/json would read and copy it three times, tens of megabytes at times.
 func (o *embedOutput) JSONParts() ([][]byte, error) {
 	small := *o
-	small.Embeddings = nil
+	if o.Embeddings == nil {
+		b, err := json.Marshal(small)
+		return [][]byte{b}, err
+	}
+	small.Embeddings = json.RawMessage("null")
 	b, err := json.Marshal(small)
 	key := []byte(`"embeddings":`) // not within a string, where its quotes would be escaped
 	head, tail, _ := bytes.Cut(b, append(key, "null"...))

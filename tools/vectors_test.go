@@ -26,7 +26,7 @@ func TestEmbedPassesNumbersOnAsTheyAreSpelt(t *testing.T) {
 			var resp ollama.EmbedResponse
 			w.Placed(fleet.Place{Host: `"embeddings":null`})
 			return &resp, resp.Embeddings.UnmarshalJSON([]byte(vectors))
-		})
+		}, nil)
 	for _, tt := range tests {
 		r := tool.Call(t.Context(), json.RawMessage(tt.arguments), "r1", func(Progress) {})
 		parts, err := r.StructuredContent.(*embedOutput).JSONParts()

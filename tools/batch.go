@@ -1,0 +1,240 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+)
+
+// embedFunc embeds texts; see [fleet.Fleet.Embed].
+type embedFunc func(context.Context, *ollama.EmbedRequest, fleet.Watch) (*ollama.EmbedResponse, error)
+
+// Ollama embeds a request's texts one after the other, and fails all when one is bad: see
+// https://github.com/ollama/ollama/issues/9639 and 6262. A request for more than chunkSize
+// saves nothing, and says nothing of how far it is.
+const (
+	chunkSize = 32
+	maxAtOnce = 4 // requests of one batch
+)
+
+// batch embeds any number of texts. One that Ollama refuses is found and left out.
+type batch struct {
+	run     embedFunc
+	request ollama.EmbedRequest // but for its Input
+	texts   string              // the argument that they stand in
+	report  Report
+	safely  func(func() error) error
+
+	// take takes the vectors of the texts from at on, also those of errs. Calls for
+	// different texts may come at the same time.
+	take func(at int, v ollama.Vectors) error
+	errs []error // by text: why it has no vector that is of use
+
+	mu        sync.Mutex // guards what follows, and the order of the reports
+	asked     bool
+	all, done int // texts
+	lost      int // of those done
+	dim       int
+	place     fleet.Place
+	load      time.Duration // the longest
+	tokens    int
+}
+
+// embed embeds all texts. The error is one that concerns more than single texts, or that of
+// the first when there is none without.
+func (b *batch) embed(ctx context.Context, texts []string) error {
+	b.all, b.errs = len(texts), make([]error, len(texts))
+	if err := b.chunks(ctx, texts); err != nil {
+		return err
+	}
+	if b.failed() == len(texts) {
+		return b.errs[0]
+	}
+	return nil
+}
+
+func (b *batch) chunks(ctx context.Context, texts []string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var first error
+	var once sync.Once
+	var wg sync.WaitGroup
+	room := make(chan struct{}, maxAtOnce)
+	for at := 0; at < len(texts) && ctx.Err() == nil; at += chunkSize {
+		chunk := texts[at:min(at+chunkSize, len(texts))]
+		room <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-room }()
+			if err := b.safely(func() error { return b.part(ctx, at, chunk) }); err != nil {
+				once.Do(func() { first = err })
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if first != nil {
+		return first
+	}
+	return ctx.Err()
+}
+
+// part embeds the texts from at on, and halves them until those that fail are alone.
+func (b *batch) part(ctx context.Context, at int, texts []string) error {
+	resp, err := b.ask(ctx, texts)
+	switch {
+	case err == nil:
+		return b.took(at, resp.Embeddings)
+	case !ofText(err):
+		return err
+	case len(texts) == 1:
+		return b.lose(at, err)
+	}
+	half := len(texts) / 2
+	if err := b.part(ctx, at, texts[:half]); err != nil {
+		return err
+	}
+	return b.part(ctx, at+half, texts[half:])
+}
+
+// ofText reports whether a request may have failed because of one of its texts. NaN comes
+// with status 400 or 500, by Ollama's version.
+func ofText(err error) bool {
+	var e *ollama.Error
+	return errors.As(err, &e) && slices.Contains([]ollama.Kind{ollama.Invalid, ollama.TooLong, ollama.Failed}, e.Kind)
+}
+
+// ask makes one request. Only of the first is told how it goes.
+func (b *batch) ask(ctx context.Context, texts []string) (*ollama.EmbedResponse, error) {
+	q := b.request
+	q.Input = texts
+	var place fleet.Place
+	w := fleet.Watch{Placed: func(p fleet.Place) { place = p }}
+	b.mu.Lock()
+	if !b.asked {
+		w.Phase = b.phase
+	}
+	b.asked = true
+	b.mu.Unlock()
+	resp, err := b.run(ctx, &q, w)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.place = place
+	b.load = max(b.load, place.LoadWait+resp.LoadDuration)
+	b.tokens += resp.PromptEvalCount
+	return resp, nil
+}
+
+// phase tells how the first request goes, until another one is done.
+func (b *batch) phase(p fleet.Phase) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.done == 0 {
+		b.report(Progress{Phase: string(p), Message: waiting(p, b.request.Model)})
+	}
+}
+
+func (b *batch) took(at int, v ollama.Vectors) error {
+	if err := b.same(v.Dim()); err != nil {
+		return err
+	}
+	for i := range v.Len() {
+		if v.Zero(i) {
+			b.bad(at+i, allZeros)
+		}
+	}
+	if err := b.take(at, v); err != nil {
+		return err
+	}
+	b.progress(v.Len(), 0)
+	return nil
+}
+
+// same reports an error if vectors are not as long as those before.
+func (b *batch) same(dim int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dim != 0 && b.dim != dim {
+		return &ollama.Error{Op: "embed", Host: b.place.Host, Kind: ollama.Failed,
+			Message: fmt.Sprintf("it sent a vector of %d numbers after one of %d", dim, b.dim)}
+	}
+	b.dim = dim
+	return nil
+}
+
+// bad notes that a vector is of no use.
+func (b *batch) bad(i int, what string) {
+	b.errs[i] = &vectorError{fmt.Sprintf("%s[%d]", b.texts, i), what}
+}
+
+// lose notes that a text cannot be embedded. It gives up when none can for what may be a
+// mistake in another argument.
+func (b *batch) lose(at int, err error) error {
+	b.errs[at] = err
+	if hopeless := b.progress(1, 1); hopeless && !errors.Is(err, &ollama.Error{Kind: ollama.TooLong}) {
+		return err
+	}
+	return nil
+}
+
+// progress counts texts that are done, and of them lost. It reports whether all of many
+// were lost.
+func (b *batch) progress(done, lost int) (hopeless bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done += done
+	b.lost += lost
+	now, all := b.done, b.all
+	b.report(Progress{Phase: "embedding", Done: float64(now), Total: float64(all), Message: func() string {
+		return fmt.Sprintf("embedded %d of %s", now, count(all, "text"))
+	}})
+	return b.lost == b.done && b.lost >= chunkSize
+}
+
+func (b *batch) failed() (n int) {
+	for _, err := range b.errs {
+		if err != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *batch) timing(start time.Time) *embedTiming {
+	return &embedTiming{LoadMS: ms(b.load), TotalMS: ms(time.Since(start))}
+}
+
+// itemError is why one of several texts is not in the answer.
+type itemError struct {
+	Index   int    `json:"index"`
+	Message string `json:"message"`
+}
+
+func (b *batch) itemErrors() (list []itemError) {
+	for i, err := range b.errs {
+		if err != nil {
+			list = append(list, itemError{i, problem(err, "", nil).Message})
+		}
+	}
+	return list
+}
+
+// badOnes says which texts failed, the first of them with the reason.
+func badOnes(what string, errs []itemError) string {
+	if len(errs) == 0 {
+		return ""
+	}
+	var which []string
+	for _, e := range errs {
+		which = append(which, fmt.Sprint(e.Index))
+	}
+	return fmt.Sprintf("%s failed, at %s (%s)", count(len(errs), what), list(which), errs[0].Message)
+}
