@@ -44,7 +44,10 @@ type message struct {
 
 // result is what the tests read of a tool's result.
 type result struct {
-	IsError    bool `json:"isError"`
+	IsError  bool `json:"isError"`
+	Contents []struct {
+		Text string `json:"text"`
+	} `json:"contents"`
 	Structured struct {
 		Note       string          `json:"note"`
 		State      string          `json:"state"`
@@ -55,7 +58,17 @@ type result struct {
 		Count      int             `json:"count"`
 		Dimensions int             `json:"dimensions"`
 		Embeddings [][]float64     `json:"embeddings"`
-		Usage      struct {
+		Link       string          `json:"link"`
+		Ranked     int             `json:"ranked"`
+		Results    []struct {
+			Index int     `json:"index"`
+			Score float64 `json:"score"`
+		} `json:"results"`
+		Errors []struct {
+			Index   int    `json:"index"`
+			Message string `json:"message"`
+		} `json:"errors"`
+		Usage struct {
 			PromptTokens int `json:"prompt_tokens"`
 			OutputTokens int `json:"output_tokens"`
 		} `json:"usage"`

@@ -139,6 +139,7 @@ var everyTool = map[string]string{
 	"generate":    `{"model":"tiny","prompt":"hello"}`,
 	"chat":        `{"model":"tiny","messages":[{"role":"user","content":"hello"}]}`,
 	"embed":       `{"model":"tiny-embed","input":["a","b"]}`,
+	"rank":        `{"model":"tiny-embed","query":"a","documents":["a","b"]}`,
 	"list_models": `{}`,
 	"load":        `{"model":"tiny"}`,
 	"unload":      `{"model":"tiny"}`,

@@ -43,6 +43,7 @@ func All(f *fleet.Fleet, o Options) ([]Tool, error) {
 		generate(f.Choose, f.Generate),
 		chat(f.Choose, f.Chat),
 		embed(f.Choose, f.Embed, o.Shelf),
+		rank(f.Choose, f.Embed),
 		listModels(f.Models),
 		load(f.Load),
 		unload(f.Unload),
@@ -155,7 +156,7 @@ func (t *Tool) definition() mcp.Tool {
 // Instructions is what a server tells a model about all tools together.
 const Instructions = `This server runs models on the user's own Ollama: private, local, free of charge, slower and often smaller than you.
 - generate: one prompt, one answer. chat: a conversation, or when the local model may ask for tools.
-- embed: vectors for search and clustering. list_models: what is installed, what it can do, what is loaded. status: what goes on, and the limits.
+- rank: which of many texts fit a query; take it rather than embed, whose vectors are for programs. list_models: what is installed, what it can do, what is loaded. status: what goes on, and the limits.
 - load, unload: put a model in memory before a long piece of work, free the memory after it. The tools that run models load by themselves.
 - Leave model out to use the operator's default or the only fitting model; else take a name from list_models.
 - For JSON that fits a schema pass schema; the answer is checked here and comes back under structured with valid true or false.
