@@ -37,7 +37,8 @@ help:
 	@echo 'make cover        write build/cover.html'
 
 demo: build
-	@$(BINARY) demo
+	@CGO_ENABLED=0 go build -buildvcs=false -o $(BINARY)-demo ./demo
+	@$(BINARY)-demo $(BINARY)
 
 build:
 	@$(BUILD) -o $(BINARY) .

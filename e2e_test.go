@@ -1,17 +1,12 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -214,74 +209,6 @@ func TestTerminate(t *testing.T) {
 			}
 			if rest, code := s.end(); len(rest) != 0 || code != 0 {
 				t.Errorf("after the answer came %+v, exit code %d; want nothing, 0", rest, code)
-			}
-		})
-	}
-}
-
-// TestDemo runs the demo on an Ollama that it did not start.
-func TestDemo(t *testing.T) {
-	address := ollamatest.NewReal(t).URL
-	s := serve(t, address)
-	s.must("load", `{"model":"tiny","keep_alive":"1h"}`)
-	cmd := exec.CommandContext(s.ctx, "ollama-mcp", "demo")
-	cmd.Env = environ("OLLAMA_HOST=" + address)
-	out, err := cmd.CombinedOutput()
-	t.Logf("ollama-mcp demo printed:\n%s", out)
-	if err != nil {
-		t.Fatalf("ollama-mcp demo = %v", err)
-	}
-	for _, want := range []string{
-		"find Ollama", "from OLLAMA_HOST", "start server", "list_models", "2 models installed, 1 loaded.", "load ", "generate", "96 written",
-		"chat", "embed", "3 vectors of 64", "unload", "tiny-embed is unloaded", "nothing is left running",
-	} {
-		if !bytes.Contains(out, []byte(want)) {
-			t.Errorf("ollama-mcp demo does not print %q", want)
-		}
-	}
-	if bytes.ContainsAny(out, "\x1b\r") {
-		t.Error("ollama-mcp demo prints control codes to a pipe")
-	}
-	if bytes.Contains(out, []byte("tiny is unloaded")) || !loaded(s, ollamatest.TinyModel) {
-		t.Error("ollama-mcp demo unloads tiny, which was loaded before")
-	}
-	if loaded(s, ollamatest.TinyEmbedModel) {
-		t.Error("ollama-mcp demo leaves tiny-embed loaded")
-	}
-}
-
-// TestDemoStopped stops a demo in the middle of its answer.
-func TestDemoStopped(t *testing.T) {
-	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		t.Run(signal.String(), func(t *testing.T) {
-			fake := ollamatest.NewFake(ollamatest.Script{TokenDelay: sessionLimit})
-			defer fake.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), sessionLimit)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, "ollama-mcp", "demo")
-			cmd.Env = environ("OLLAMA_HOST=" + fake.URL)
-			var stderr bytes.Buffer
-			cmd.Stdout, cmd.Stderr = t.Output(), &stderr
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			err := fake.Await(ctx, func(s ollamatest.Seen) bool { return s.Active == 1 })
-			if err := errors.Join(err, cmd.Process.Signal(signal)); err != nil {
-				t.Fatal(err)
-			}
-			err = cmd.Wait()
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(stderr.String(), "the demo was stopped") {
-				t.Errorf("ollama-mcp demo = %v, %q; want exit code 1 and why", err, &stderr)
-			}
-			seen := fake.Seen()
-			if seen.Active != 0 || seen.Loads != 1 || seen.Unloads != 1 {
-				t.Errorf("left on Ollama: %d active, %d loads, %d unloads; want the one load undone", seen.Active, seen.Loads, seen.Unloads)
-			}
-			for path := range seen.Requests {
-				if !strings.Contains("/api/version /api/tags /api/ps /api/show /api/generate", path) {
-					t.Errorf("the demo asked for %s, want it to create and delete nothing", path)
-				}
 			}
 		})
 	}

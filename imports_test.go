@@ -15,7 +15,8 @@ import (
 // that is missing here may not be imported by anybody but main.
 var mayImport = map[string][]string{
 	".":                 {"cli", "config", "conformance", "jobs", "ollama", "ollama/fleet", "policy", "resources", "tools", "transport", "transport/auth"},
-	"cli":               {"config", "ollama", "ollama/fleet", "ollama/ollamatest", "policy", "schema", "tools", "transport", "transport/auth"},
+	"cli":               {"config", "ollama", "policy", "schema", "tools", "transport/auth"},
+	"demo":              {"config", "ollama", "ollama/fleet", "ollama/ollamatest"},
 	"config":            {"ollama", "ollama/fleet", "policy", "schema"},
 	"conformance":       {},
 	"jobs":              {},

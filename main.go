@@ -54,8 +54,6 @@ func run(ctx context.Context, args []string) int {
 		return usageError(errors.New("--conformance-fixtures: this build has none; build it with -tags conformance"))
 	}
 	switch {
-	case c.Demo != nil:
-		return exitCode(cli.Demo(ctx, c, os.Stdout))
 	case c.Token != nil:
 		return exitCode(cli.TokenNew(c, os.Stdout, os.Stderr))
 	case c.Explain != nil:

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/mark3labs/mcp-go/mcp"
 
@@ -162,4 +163,14 @@ func (l *progressLine) show() {
 func (l *progressLine) close() {
 	close(l.stop)
 	<-l.done
+}
+
+// printable is text without what could steer a terminal: lines and tabs stay.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, s)
 }

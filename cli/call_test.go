@@ -20,7 +20,11 @@ func toolSet(t *testing.T, s ollamatest.Script) []tools.Tool {
 	t.Helper()
 	fake := ollamatest.NewFake(s)
 	t.Cleanup(fake.Close)
-	client := ollama.NewClient(ollama.ClientOptions{Host: settings(t, fake.URL, "").Host})
+	host, err := ollama.ParseHost(fake.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ollama.NewClient(ollama.ClientOptions{Host: host})
 	f := fleet.New(fleet.Host{Client: client, Address: fake.URL}, fleet.Options{})
 	t.Cleanup(f.Close)
 	set, err := tools.All(f, tools.Options{})

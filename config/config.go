@@ -89,7 +89,6 @@ type Command struct {
 	HTTP  *ServeCommand `arg:"subcommand:serve" help:"serve MCP over HTTP at --listen, for remote agents"`
 	Call  *CallCommand  `arg:"subcommand:call" help:"call one tool from the shell"`
 	Token *TokenCommand `arg:"subcommand:token" help:"see to the tokens of --tokens"`
-	Demo  *DemoCommand  `arg:"subcommand:demo" help:"show the main job on a real Ollama"`
 
 	Explain *ExplainCommand `arg:"subcommand:explain" help:"show what the policy in --config makes of a call"`
 
@@ -103,9 +102,6 @@ type CallCommand struct {
 	Tool      string `arg:"positional,required" help:"name of the tool; list_models is a good first"`
 	Arguments string `arg:"positional" default:"{}" help:"its arguments, a JSON object; - reads them from standard input"`
 }
-
-// DemoCommand shows the main job.
-type DemoCommand struct{}
 
 // Version is what --version prints.
 func (c *Command) Version() string { return "ollama-mcp " + c.Build }

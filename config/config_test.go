@@ -59,7 +59,7 @@ func TestPrecedence(t *testing.T) {
 				args = append(args, "--max-wait", "1s")
 			}
 			c, done, err := Parse(args, "v", io.Discard)
-			if err != nil || done || c.Call != nil || c.Demo != nil {
+			if err != nil || done || c.Call != nil {
 				t.Fatalf("Parse(%q) = %+v, %v, %v; want to serve", args, c, done, err)
 			}
 			if c.Models.MaxWait != tt.want {

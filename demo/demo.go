@@ -1,14 +1,11 @@
-package cli
+package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -18,19 +15,15 @@ import (
 	"ollama-mcp/ollama/fleet"
 )
 
-// Demo shows the main job on a real Ollama: as an MCP client of this very program, over
-// stdio, it calls each tool once and prints to out what came of it and what it took. See
-// findOllama for which Ollama that is. On one that it did not start it creates and deletes
-// nothing, and unloads what it loaded. It ends when ctx does; then too nothing that it
-// started stays behind.
-func Demo(ctx context.Context, c *config.Config, out io.Writer) error {
-	// A terminal that is closed, or a reader such as head that leaves, is a Ctrl-C too.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGPIPE)
-	defer stop()
-	file, ok := out.(*os.File)
-	p := &page{out: out, terminal: ok && isatty.IsTerminal(file.Fd())}
+// show shows the main job on a real Ollama: as an MCP client of program, over stdio, it
+// calls each tool once and prints to out what came of it and what it took. See findOllama
+// for which Ollama that is. On one that it did not start it creates and deletes nothing, and
+// unloads what it loaded. It ends when ctx does; then too nothing that it started stays
+// behind.
+func show(ctx context.Context, program string, c *config.OllamaConfig, out *os.File) error {
+	p := &page{out: out, terminal: isatty.IsTerminal(out.Fd())}
 	start := time.Now()
-	err := runDemo(ctx, c, p)
+	err := showOn(ctx, program, c, p)
 	if ctx.Err() != nil {
 		return fmt.Errorf("the demo was stopped: %w", context.Cause(ctx))
 	}
@@ -40,9 +33,9 @@ func Demo(ctx context.Context, c *config.Config, out io.Writer) error {
 	return err
 }
 
-func runDemo(ctx context.Context, c *config.Config, p *page) (err error) {
+func showOn(ctx context.Context, program string, c *config.OllamaConfig, p *page) (err error) {
 	start := time.Now()
-	o, err := findOllama(ctx, &c.Ollama, p)
+	o, err := findOllama(ctx, c, p)
 	if err != nil {
 		return err
 	}
@@ -50,7 +43,7 @@ func runDemo(ctx context.Context, c *config.Config, p *page) (err error) {
 	p.row("find Ollama", time.Since(start), o.found)
 	d := demo{page: p, ollama: o}
 	defer func() { err = errors.Join(err, d.tidy()) }()
-	if err := d.connect(ctx); err != nil {
+	if err := d.connect(ctx, program); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.server.close()) }()
@@ -70,9 +63,9 @@ type demo struct {
 	loaded []ollama.Name // by the demo, and not unloaded yet
 }
 
-func (d *demo) connect(ctx context.Context) (err error) {
+func (d *demo) connect(ctx context.Context, program string) (err error) {
 	start := time.Now()
-	if d.server, err = startServer(ctx, d.ollama.host); err != nil {
+	if d.server, err = startServer(ctx, program, d.ollama.host); err != nil {
 		return err
 	}
 	d.page.row("start server", time.Since(start), d.server.name)

@@ -1,4 +1,4 @@
-package cli
+package main
 
 import (
 	"fmt"
@@ -93,7 +93,8 @@ func wrap(text string) []string {
 	var lines []string
 	for paragraph := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
 		line := ""
-		for _, word := range strings.Fields(printable(paragraph)) {
+		for _, word := range strings.Fields(paragraph) {
+			word = strings.Map(visible, word)
 			switch {
 			case line == "":
 				line = word
@@ -108,14 +109,12 @@ func wrap(text string) []string {
 	return lines
 }
 
-// printable is text without what could steer a terminal: lines and tabs stay.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return -1
-		}
-		return r
-	}, s)
+// visible takes a rune out that could steer a terminal.
+func visible(r rune) rune {
+	if unicode.IsControl(r) {
+		return -1
+	}
+	return r
 }
 
 // cut shortens s to n characters.

@@ -1,4 +1,4 @@
-package cli
+package main
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 
 	"github.com/mark3labs/mcp-go/client"
@@ -15,7 +14,7 @@ import (
 	"ollama-mcp/ollama"
 )
 
-// demoServer is this program serving MCP over stdio in a process of its own, as an MCP
+// demoServer is ollama-mcp serving MCP over stdio in a process of its own, as an MCP
 // host sees it. Calls are made one after another.
 type demoServer struct {
 	name   string
@@ -26,11 +25,7 @@ type demoServer struct {
 }
 
 // startServer starts the server in front of an Ollama.
-func startServer(ctx context.Context, h ollama.Host) (*demoServer, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("start the server: %w", err)
-	}
+func startServer(ctx context.Context, program string, h ollama.Host) (*demoServer, error) {
 	// No arguments, as in an MCP host's settings.
 	c, err := client.NewStdioMCPClient(program, []string{"OLLAMA_MCP_OLLAMA=" + h.String()})
 	if err != nil {
