@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+
+	"ollama-mcp/transport/auth"
 )
 
 // failure is an answer of HTTP's, to a request that came to no call.
@@ -18,15 +20,23 @@ type failure struct {
 	again  string // Retry-After, in seconds
 }
 
+// failure is the answer of HTTP's to a request beyond the limit.
+func (l *limit) failure(again string) *failure {
+	if l.callers {
+		return &failure{http.StatusTooManyRequests, l.words, again}
+	}
+	return &failure{http.StatusServiceUnavailable, l.words, again}
+}
+
 // read takes the one message of a POST, or answers why it cannot. Its bytes count as
 // held until free is called, which may be done twice.
-func (h *HTTP) read(w http.ResponseWriter, r *http.Request) (m *message, free func(), ok bool) {
-	body, fault := h.readBody(w, r)
+func (h *HTTP) read(w http.ResponseWriter, r *http.Request, caller *auth.Caller) (m *message, free func(), ok bool) {
+	body, fault := h.readBody(w, r, caller)
 	if fault != nil {
 		fail(w, *fault)
 		return m, nil, false
 	}
-	free = sync.OnceFunc(func() { h.hub.bytes.Add(-int64(cap(body))) })
+	free = sync.OnceFunc(func() { h.hub.giveBack(caller.Name, int64(cap(body))) })
 	parsed, bad := parse(body)
 	if bad == nil {
 		bad = repeated(r.Header)
@@ -49,8 +59,8 @@ func repeated(header http.Header) *rpcError {
 	return nil
 }
 
-// readBody returns a body, in memory of its own. Its capacity is reserved.
-func (h *HTTP) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *failure) {
+// readBody returns a body, in memory of its own. Its capacity is reserved for the caller.
+func (h *HTTP) readBody(w http.ResponseWriter, r *http.Request, caller *auth.Caller) ([]byte, *failure) {
 	if !isJSON(r.Header) {
 		return nil, &failure{status: http.StatusUnsupportedMediaType, words: "a message must come as Content-Type: application/json, without Content-Encoding"}
 	}
@@ -61,7 +71,7 @@ func (h *HTTP) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *failur
 	if size > int64(h.hub.o.MaxMessage) {
 		return nil, tooLarge(w, h.hub.o.MaxMessage)
 	}
-	return h.readAll(w, r.Body, int(size))
+	return h.readAll(w, r.Body, int(size), caller.Name)
 }
 
 // firstRead is the memory that a message begins with. It grows with what has come: a
@@ -69,18 +79,18 @@ func (h *HTTP) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *failur
 const firstRead = 4 << 10
 
 // readAll reads a body of at most the given size.
-func (h *HTTP) readAll(w http.ResponseWriter, body io.Reader, size int) (b []byte, fault *failure) {
+func (h *HTTP) readAll(w http.ResponseWriter, body io.Reader, size int, caller string) (b []byte, fault *failure) {
 	defer func() {
 		if fault != nil {
-			h.hub.bytes.Add(-int64(cap(b)))
+			h.hub.giveBack(caller, int64(cap(b)))
 		}
 	}()
 	for {
 		if len(b) == cap(b) {
 			grown := min(max(2*cap(b), firstRead), size+1) // one more shows the end
-			if !h.hub.reserve(int64(grown - cap(b))) {
+			if over := h.hub.reserve(caller, int64(grown-cap(b))); over != nil {
 				w.Header().Set("Connection", "close")
-				return b, &failure{http.StatusServiceUnavailable, "the requests in flight already carry as many bytes as the server holds at once", "1"}
+				return b, over.failure("1")
 			}
 			b = append(make([]byte, 0, grown), b...)
 		}

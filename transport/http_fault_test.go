@@ -139,7 +139,7 @@ func TestNobodyReads(t *testing.T) {
 	s.eventually("20 clients that read nothing are dropped", func() bool {
 		s.h.hub.mu.Lock()
 		defer s.h.hub.mu.Unlock()
-		return s.h.hub.seq.Load() > 20 && len(s.h.hub.conns) == 0 && s.h.hub.all.calls == 0 && s.h.hub.bytes.Load() == 0
+		return s.h.hub.seq.Load() > 20 && len(s.h.hub.conns) == 0 && s.h.hub.all.calls == 0 && s.h.hub.all.bytes == 0
 	})
 	for i, c := range conns {
 		c.SetReadDeadline(time.Now().Add(patience))

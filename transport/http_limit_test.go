@@ -132,16 +132,19 @@ func TestLimitOfConnections(t *testing.T) {
 	t.Errorf("after the others have closed there is no room for another connection")
 }
 
-// TestLimitOfBytes has uploads that take their time: they count as what has come.
+// TestLimitOfBytes has uploads that take their time: they count as what has come, and one
+// caller's take no more than half of the room.
 func TestLimitOfBytes(t *testing.T) {
-	s := host(t, fixtures(), HTTPOptions{Options: Options{MaxBytes: 1 << 20, MaxMessage: 768 << 10}})
-	in := s.session("2025-11-25", `{}`)
+	s := host(t, fixtures(), HTTPOptions{Options: Options{MaxBytes: 1792 << 10, MaxMessage: 768 << 10}, Auth: callers(t, "ann", "bob", "cem")})
+	in := map[string][]string{}
+	for _, name := range []string{"ann", "bob", "cem"} {
+		in[name] = s.session("2025-11-25", `{}`, as(name)...)
+	}
 	fits := call("1", "", "echo", fmt.Sprintf(`{"text":%q}`, strings.Repeat("x", 400<<10)))
-	var bodies []*io.PipeWriter
 	var wg sync.WaitGroup
-	for range 60 { // of 600 KB each
+	upload := func(name string) *io.PipeWriter { // of 600 KB
 		body, w := io.Pipe()
-		r := s.request("POST", "/mcp", "", in...)
+		r := s.request("POST", "/mcp", "", in[name]...)
 		r.Body, r.ContentLength = body, 600<<10
 		wg.Go(func() {
 			if resp, err := s.client.Do(r); err == nil { // it breaks off
@@ -149,24 +152,55 @@ func TestLimitOfBytes(t *testing.T) {
 			}
 		})
 		io.WriteString(w, "{")
-		bodies = append(bodies, w)
+		return w
 	}
-	s.eventually("60 uploads have begun", func() bool { return s.h.hub.bytes.Load() >= 60*firstRead })
-	if m := s.do("POST", "/mcp", fits, in...).reply(t); m.Error != nil || m.Result.IsError {
+	slow := []*io.PipeWriter{upload("bob")}
+	for range 60 {
+		slow = append(slow, upload("ann"))
+	}
+	s.eventually("61 uploads have begun", func() bool { return s.h.hub.held("") >= 61*firstRead })
+	if m := s.do("POST", "/mcp", fits, in["ann"]...).reply(t); m.Error != nil || m.Result.IsError {
 		t.Errorf("a call of 400 KB beside 60 slow ones = %.200s, want its answer", m.raw)
 	}
-	// One of them sends on: then there is no room.
-	if _, err := io.WriteString(bodies[0], strings.Repeat(" ", 500<<10)); err != nil {
-		t.Fatal(err)
+	for i, step := range []struct {
+		grows   *io.PipeWriter
+		of      string
+		all     int64 // that they hold then
+		caller  string
+		refused int
+		served  string
+	}{
+		{slow[1], "ann", 600<<10 + 59*firstRead, "ann", http.StatusTooManyRequests, "bob"},
+		{slow[0], "bob", 600 << 10, "cem", http.StatusServiceUnavailable, ""},
+	} {
+		s.eventually("calls have given back their bytes", func() bool { return s.h.hub.held(step.of) < 400<<10 })
+		if _, err := io.WriteString(step.grows, strings.Repeat(" ", 520<<10)); err != nil {
+			t.Fatal(err)
+		}
+		s.eventually("an upload grows", func() bool { return s.h.hub.held(step.of) >= step.all })
+		if r := s.do("POST", "/mcp", fits, in[step.caller]...); r.StatusCode != step.refused || r.Header.Get("Retry-After") == "" {
+			t.Errorf("a call of 400 KB of %s when %d uploads have grown = %.200v, want %d and Retry-After", step.caller, i+1, r, step.refused)
+		}
+		if step.served == "" {
+			continue
+		}
+		if m := s.do("POST", "/mcp", fits, in[step.served]...).reply(t); m.Error != nil || m.Result.IsError {
+			t.Errorf("a call of 400 KB of %s when %d uploads have grown = %.200s, want its answer", step.served, i+1, m.raw)
+		}
 	}
-	s.eventually("an upload grows", func() bool { return s.h.hub.bytes.Load() >= 700<<10 })
-	r := s.do("POST", "/mcp", fits, in...)
-	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
-		t.Errorf("a call of 400 KB beside 800 KB = %.200v, want 503 and Retry-After", r)
-	}
-	for _, w := range bodies {
+	for _, w := range slow {
 		w.CloseWithError(io.ErrClosedPipe)
 	}
 	wg.Wait()
-	s.eventually("all bytes are given back", func() bool { return s.h.hub.bytes.Load() == 0 })
+	s.eventually("all bytes are given back", func() bool { return s.h.hub.held("") == 0 })
+}
+
+// held is how many bytes of messages count, of a caller or, for "", of all.
+func (h *hub) held(caller string) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if caller == "" {
+		return h.all.bytes
+	}
+	return h.own(caller).bytes
 }

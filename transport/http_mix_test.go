@@ -197,7 +197,7 @@ func mix(t *testing.T, auth bool, run func(*mixed)) {
 		wg.Go(func() { run(c) })
 	}
 	wg.Wait()
-	s.eventually("all bytes are given back", func() bool { return s.h.hub.bytes.Load() == 0 })
+	s.eventually("all bytes are given back", func() bool { return s.h.hub.held("") == 0 })
 }
 
 // TestOneSessionForAll has the clients share one session, where ids must differ.

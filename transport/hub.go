@@ -22,7 +22,6 @@ type hub struct {
 	o     Options
 	id    string // random: request ids of different processes differ by it
 	seq   atomic.Uint64
-	bytes atomic.Int64                 // of messages being handled
 	news  chan mcp.JSONRPCNotification // broadcasts of mcp-go
 	ctx   context.Context              // ends with the hub
 	stop  context.CancelFunc
@@ -40,7 +39,10 @@ type hub struct {
 }
 
 // load is what is in flight.
-type load struct{ calls, streams int }
+type load struct {
+	calls, streams int
+	bytes          int64 // of messages being read or handled
+}
 
 // newHub starts a hub. The caller must close it.
 func newHub(srv *server.MCPServer, o Options) (*hub, error) {
@@ -87,11 +89,10 @@ func (h *hub) start(call *Call) {
 
 func (h *hub) serve(call *Call) {
 	for {
-		size := int64(len(call.msg.body))
-		calls := &call.conn.calls
+		c, size := call.conn, int64(len(call.msg.body))
 		call.serve()
-		h.bytes.Add(-size)
-		calls.Done()
+		h.giveBack(c.caller, size)
+		c.calls.Done()
 		if call = h.rest(); call == nil {
 			return
 		}
@@ -123,10 +124,7 @@ type limit struct {
 func (h *hub) admit(caller string, stream bool) *limit {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	own := h.callers[caller]
-	if own == nil {
-		own = &load{}
-	}
+	own := h.own(caller)
 	if over := h.over(own, stream); over != nil {
 		return over
 	}
@@ -134,6 +132,14 @@ func (h *hub) admit(caller string, stream bool) *limit {
 	own.add(stream, 1)
 	h.all.add(stream, 1)
 	return nil
+}
+
+// own is what a caller has in flight. It must be called with mu held.
+func (h *hub) own(caller string) *load {
+	if own := h.callers[caller]; own != nil {
+		return own
+	}
+	return &load{}
 }
 
 // over must be called with mu held.
@@ -158,6 +164,11 @@ func (h *hub) release(caller string, stream bool) {
 	own := h.callers[caller]
 	own.add(stream, -1)
 	h.all.add(stream, -1)
+	h.forget(caller, own)
+}
+
+// forget drops a caller with nothing in flight. It must be called with mu held.
+func (h *hub) forget(caller string, own *load) {
 	if *own == (load{}) {
 		delete(h.callers, caller)
 	}
@@ -171,13 +182,35 @@ func (l *load) add(stream bool, n int) {
 	}
 }
 
-// reserve counts bytes of a message in flight, unless that is above the limit.
-func (h *hub) reserve(size int64) bool {
-	if h.bytes.Add(size) > h.o.MaxBytes {
-		h.bytes.Add(-size)
-		return false
+// reserve counts bytes of a caller's message, unless that is above a limit: a caller has half
+// of the room. giveBack undoes it.
+func (h *hub) reserve(caller string, size int64) *limit {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	own := h.own(caller)
+	switch {
+	case h.all.bytes+size > h.o.MaxBytes:
+		return &limit{fmt.Sprintf("what is in flight already carries as many bytes as the server holds at once (%d)", h.o.MaxBytes), false}
+	case own.bytes+size > h.o.MaxBytes/2:
+		return &limit{fmt.Sprintf("what is in flight of this caller already carries as many bytes as the server holds of one (%d)", h.o.MaxBytes/2), true}
 	}
-	return true
+	h.callers[caller] = own
+	own.bytes += size
+	h.all.bytes += size
+	return nil
+}
+
+// giveBack undoes reserve.
+func (h *hub) giveBack(caller string, size int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	own := h.callers[caller]
+	if own == nil {
+		return // there was nothing to reserve
+	}
+	own.bytes -= size
+	h.all.bytes -= size
+	h.forget(caller, own)
 }
 
 // broadcast passes on what mcp-go tells all sessions.

@@ -1,8 +1,6 @@
 package transport
 
 import (
-	"fmt"
-
 	"github.com/mark3labs/mcp-go/mcp"
 )
 
@@ -32,10 +30,10 @@ func (c *conn) admit(call *Call, inline bool) (refused *item) {
 		c.session.leave(call)
 		return call.busy(over.words)
 	}
-	if !c.hub.reserve(int64(len(call.msg.body))) {
+	if over := c.hub.reserve(c.caller, int64(len(call.msg.body))); over != nil {
 		c.hub.release(c.caller, call.isListen())
 		c.session.leave(call)
-		return call.busy(fmt.Sprintf("the calls in flight already carry as many bytes as the server holds at once (%d)", c.hub.o.MaxBytes))
+		return call.busy(over.words)
 	}
 	call.admitted = true
 	if call.isListen() {

@@ -115,13 +115,13 @@ func TestStreamsCountApart(t *testing.T) {
 
 func TestMaxBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := dial(t, fixtures(), Options{MaxBytes: 300, Busy: func(_, message string) *mcp.CallToolResult {
+		p := dial(t, fixtures(), Options{MaxBytes: 600, Busy: func(_, message string) *mcp.CallToolResult {
 			return mcp.NewToolResultError("busy: " + message)
 		}})
 		p.send(call("1", "", "block", `{"a":"`+strings.Repeat("x", 100)+`"}`))
 		p.send(call("2", "", "echo", `{"text":"`+strings.Repeat("x", 100)+`"}`))
-		if r := p.must(); !strings.HasPrefix(r.text(), "busy: the calls in flight already carry as many bytes") {
-			t.Errorf("call beyond MaxBytes = %s, want the busy tool error", r.raw)
+		if r := p.must(); !strings.HasPrefix(r.text(), "busy: what is in flight of this caller already carries as many bytes") {
+			t.Errorf("call beyond the half of MaxBytes = %s, want the busy tool error", r.raw)
 		}
 		p.send(call("3", "", "echo", `{"text":"small"}`))
 		if r := p.must(); r.text() != "small" {

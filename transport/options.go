@@ -22,8 +22,8 @@ type Options struct {
 	MaxStreams, MaxStreamsPerCaller int
 	// MaxMessage is the size of the largest message taken, in bytes. Default 16 MiB.
 	MaxMessage int
-	// MaxBytes bounds the messages of all requests being handled, in bytes.
-	// Default 256 MiB.
+	// MaxBytes bounds the messages of all requests being handled, in bytes; one
+	// caller's take half of it at most. Default 256 MiB.
 	MaxBytes int64
 	// ProgressInterval is the least time between two progress notifications of
 	// one call. Default 100 ms.

@@ -87,7 +87,7 @@ func (h *HTTP) message(w http.ResponseWriter, r *http.Request, caller *auth.Call
 		fail(w, failure{status: http.StatusNotFound, words: err.Error()})
 		return
 	}
-	m, free, ok := h.read(w, r)
+	m, free, ok := h.read(w, r, caller)
 	if !ok {
 		return
 	}

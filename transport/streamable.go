@@ -23,7 +23,7 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, caller *auth.Caller)
 		fail(w, failure{status: http.StatusNotAcceptable, words: "answers are application/json or text/event-stream; accept both"})
 		return
 	}
-	m, free, ok := h.read(w, r)
+	m, free, ok := h.read(w, r, caller)
 	if !ok {
 		return
 	}
@@ -230,14 +230,10 @@ func notInModern(w http.ResponseWriter) {
 
 // stream counts one more open stream of a caller.
 func (h *HTTP) stream(caller *auth.Caller) (release func(), fault *failure) {
-	over := h.hub.admit(caller.Name, true)
-	switch {
-	case over == nil:
-		return func() { h.hub.release(caller.Name, true) }, nil
-	case over.callers:
-		return nil, &failure{http.StatusTooManyRequests, over.words, "10"}
+	if over := h.hub.admit(caller.Name, true); over != nil {
+		return nil, over.failure("10")
 	}
-	return nil, &failure{http.StatusServiceUnavailable, over.words, "10"}
+	return func() { h.hub.release(caller.Name, true) }, nil
 }
 
 // untilEnd calls end when the client has left, or at the time that its credential expires, if not zero.
