@@ -118,7 +118,7 @@ func TestMissingModel(t *testing.T) {
 // call gets the model's one slot.
 func TestCancel(t *testing.T) {
 	address, aborted := watched(t, ollamatest.NewReal(t).URL)
-	s := serve(t, address)
+	s := serve(t, address, wedgeSoon...)
 	cancelled := s.begin("generate", `{"model":"tiny","prompt":"the sea","options":{"num_predict":-1}}`)
 	for s.next().Params.Meta.Phase != "generating" {
 	}

@@ -33,7 +33,7 @@ func TestJob(t *testing.T) {
 
 func TestCancelJob(t *testing.T) {
 	address, aborted := watched(t, ollamatest.NewReal(t).URL)
-	s := serve(t, address)
+	s := serve(t, address, wedgeSoon...)
 	job := s.must("generate", `{"model":"tiny","prompt":"the sea","wait":0.5,"options":{"num_predict":-1}}`).Structured.Job
 	begin := time.Now()
 	if r := s.must("cancel_job", fmt.Sprintf(`{"id":%q}`, job.ID)); r.Structured.Job.State != "cancelled" {

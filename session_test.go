@@ -104,6 +104,10 @@ type result struct {
 // (https://github.com/ollama/ollama/issues/17131).
 const sessionLimit = 4 * time.Minute
 
+// wedgeSoon are flags for a session that cancels: that recovery then takes less than the
+// time for which a call is waited for.
+var wedgeSoon = []string{"--wedge-after", "10s"}
+
 // serve starts the program in front of the Ollama at address.
 func serve(t *testing.T, address string, flags ...string) *session {
 	t.Helper()
