@@ -1,7 +1,8 @@
 // A session of the TypeScript SDK's client. The argument is JSON: {sdk, transport,
-// era, target, env, tool, arguments, cancel}. When the call is to be cancelled it is
-// at its first text; "cancelled" is then printed, and the session goes on at the end
-// of standard input. At the end a report is printed: JSON in one line.
+// era, target, env, calls: [{tool, arguments}], cancel}. "JOB" in arguments becomes the
+// id of the last job. When the calls are to be cancelled they are at their first text;
+// "cancelled" is then printed, and the session goes on at the end of standard input. At
+// the end a report is printed: JSON in one line.
 const plan = JSON.parse(process.argv[1])
 
 // SDK 1 speaks versions up to 2025-11-25, SDK 2 those and 2026-07-28.
@@ -39,7 +40,7 @@ async function transport(Stdio, SSE, HTTP) {
   throw new Error(`no transport ${plan.transport}`)
 }
 
-const report = { messages: [], errors: [], elicited: [] }
+const report = { messages: [], errors: [], elicited: [], calls: [] }
 const [client, wire] = await connect()
 client.onerror = error => report.errors.push(String(error))
 await client.connect(wire)
@@ -53,12 +54,19 @@ wire.onmessage = (message, extra) => {
 
 report.tools = (await client.listTools()).tools.map(tool => tool.name)
 const options = { signal: abort.signal, timeout: 60_000, onprogress: () => {} }
-const params = { name: plan.tool, arguments: plan.arguments }
-try {
-  report.result = await (plan.sdk === 1 ? client.callTool(params, undefined, options) : client.callTool(params, options))
-} catch (error) {
-  report.rejected = String(error)
+let job = null
+for (const { tool, arguments: given } of plan.calls) {
+  const params = { name: tool, arguments: JSON.parse(JSON.stringify(given).replaceAll('"JOB"', JSON.stringify(job))) }
+  const call = { tool }
+  report.calls.push(call)
+  try {
+    call.result = await (plan.sdk === 1 ? client.callTool(params, undefined, options) : client.callTool(params, options))
+    job = call.result.structuredContent?.job?.id ?? job
+  } catch (error) {
+    call.rejected = String(error)
+  }
 }
+Object.assign(report, report.calls.at(-1))
 if (plan.cancel) {
   console.log('cancelled')
   for await (const _ of process.stdin);

@@ -33,9 +33,13 @@ type plan struct {
 	Era       string            `json:"era"`       // legacy, or modern for 2026-07-28
 	Target    []string          `json:"target"`    // a URL, or a command
 	Env       map[string]string `json:"env"`
-	Tool      string            `json:"tool"`
-	Arguments json.RawMessage   `json:"arguments"`
+	Calls     []toCall          `json:"calls"`
 	Cancel    bool              `json:"cancel"`
+}
+
+type toCall struct {
+	Tool      string          `json:"tool"`
+	Arguments json.RawMessage `json:"arguments"`
 }
 
 // report is what the client saw.
@@ -45,9 +49,16 @@ type report struct {
 	Messages []message // received, in order
 	Errors   []string  // that the SDK reports beside answers: progress for a call that has ended, for example
 	Elicited []struct{ Message string }
+	Calls    []called
+	Result   *result // of the last call
+	Rejected string  // the same
+	Again    int     // tools listed after the calls
+}
+
+type called struct {
+	Tool     string
 	Result   *result
 	Rejected string
-	Again    int // tools listed after the call
 }
 
 type message struct {
@@ -96,12 +107,12 @@ func TestTypeScript(t *testing.T) {
 		t.Run(way.String(), func(t *testing.T) {
 			t.Run("progress", func(t *testing.T) {
 				p := ours.aim(way)
-				p.Tool, p.Arguments = "generate", json.RawMessage(generate)
+				p.Calls = []toCall{{"generate", json.RawMessage(generate)}}
 				checkProgress(t, p, converse(t, packages, p, nil))
 			})
 			t.Run("cancel", func(t *testing.T) {
 				p := ours.aim(way)
-				p.Tool, p.Arguments, p.Cancel = "generate", json.RawMessage(endless), true
+				p.Calls, p.Cancel = []toCall{{"generate", json.RawMessage(endless)}}, true
 				before := len(fake.Seen().Aborts)
 				r := converse(t, packages, p, func(ctx context.Context) error {
 					return fake.Await(ctx, func(s ollamatest.Seen) bool { return len(s.Aborts) == before+1 && s.Active == 0 })
@@ -112,7 +123,7 @@ func TestTypeScript(t *testing.T) {
 			})
 			t.Run("elicitation", func(t *testing.T) {
 				p := fixtures.aim(way)
-				p.Tool, p.Arguments = "test_elicitation", json.RawMessage(`{"message":"Who are you?"}`)
+				p.Calls = []toCall{{"test_elicitation", json.RawMessage(`{"message":"Who are you?"}`)}}
 				checkElicitation(t, converse(t, packages, p, nil))
 			})
 		})
