@@ -99,8 +99,8 @@ func run(ctx context.Context, args []string) int {
 	return exitCode(s.serveStdio(ctx))
 }
 
-// newFleet makes the client of the one host and the fleet around it, which tells moved of
-// loads and unloads.
+// newFleet makes the client of the one host and the fleet around it, which tells moved of what
+// it changes there.
 func newFleet(c *config.Config, moved chan<- struct{}) *fleet.Fleet {
 	client := ollama.NewClient(ollama.ClientOptions{
 		Host: c.Ollama.Host, Stall: c.Ollama.Stall, APIKey: c.Ollama.APIKey, UserAgent: "ollama-mcp/" + buildVersion(),

@@ -19,7 +19,8 @@ const workStall = 30 * time.Minute
 // case from lower. The stream ends with [Success] and nothing else is one, or with an
 // error: a [*RegistryError] in it says that the request was not even sent. What came
 // stays on the host's disk, so that another Pull goes on from there. Pulls of one model
-// share one transfer, which ends with the last of them: breaking the loop is leaving it.
+// share one transfer, which ends with the last of them: breaking the loop is leaving it. One
+// that joins a transfer which is just being given up ends with it, as [Busy].
 func (c *Client) Pull(ctx context.Context, model string) iter.Seq2[Progress, error] {
 	return c.transfer(ctx, "pull", model)
 }
@@ -48,11 +49,20 @@ func (c *Client) checkSource(model string) (spelled string, insecure bool, err e
 	if err != nil {
 		return "", false, err
 	}
-	if spelled, err = parseSpelling(model); err != nil {
+	if spelled, err = Spelling(model); err != nil {
 		return "", false, err
 	}
 	insecure, err = c.registries.Check(name)
 	return spelled, insecure, err
+}
+
+// CheckSource refuses, as Pull, Push and Create do before they send anything, a name that is
+// none and a model of a registry that is not allowed: with a [*RegistryError].
+func (c *Client) CheckSource(op, model string) error {
+	if _, _, err := c.checkSource(model); err != nil {
+		return &Error{Op: op, Host: c.name, Kind: Invalid, Err: err}
+	}
+	return nil
 }
 
 // Create makes a model out of another, and streams how that goes, as Pull does. It

@@ -31,9 +31,9 @@ func ParseName(s string) (Name, error) {
 	return Name(n), nil
 }
 
-// parseSpelling is ParseName for a registry, which may tell upper case from lower.
+// Spelling is [ParseName] that keeps the case, for a registry, which may tell upper from lower.
 // Source: https://github.com/ollama/ollama/issues/336
-func parseSpelling(s string) (string, error) {
+func Spelling(s string) (string, error) {
 	n, err := parseName(strings.TrimSpace(s))
 	if err != nil {
 		return "", notName(s, err)

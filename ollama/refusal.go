@@ -174,7 +174,8 @@ func kindOfWords(said string) Kind {
 		return Invalid
 	case has("pull model manifest"), has("max retries exceeded"), has("digest mismatch"): // server/images.go, server/download.go
 		return Failed
-	case has("maximum pending requests"): // server/sched.go, ErrMaxQueue
+	case has("maximum pending requests"), // server/sched.go, ErrMaxQueue
+		said == "context canceled": // server/download.go, release: it joined a transfer that was being given up
 		return Busy
 	case has("exceed", "context") && !has("deadline"), has("prompt is too long"): // server/routes.go, llm/llama_server.go
 		return TooLong

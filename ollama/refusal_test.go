@@ -53,6 +53,7 @@ func TestRefusals(t *testing.T) {
 		{"another server's 404", status("404 Not Found", "", `{"error":{"message":"File Not Found","code":404}}`), Error{Kind: NotOllama, Status: 404, Message: "File Not Found"}},
 		{"text 405", status("405 Method Not Allowed", "", "405 method not allowed"), Error{Kind: NotOllama, Status: 405, Message: "405 method not allowed"}},
 		{"rate limit", status("429 Too Many Requests", "Retry-After: 7\r\n", `{"error":"slow down"}`), Error{Kind: Busy, Status: 429, RetryAfter: 7 * time.Second, Message: "slow down"}},
+		{"given up", status("200 OK", "", `{"error":"context canceled"}`), Error{Kind: Busy, Status: 200, Message: "context canceled"}},
 		{"busy", status("503 Service Unavailable", "", `{"error":"server busy, please try again.  maximum pending requests exceeded"}`), Error{Kind: Busy, Status: 503, Message: "server busy, please try again. maximum pending requests exceeded"}},
 		{"busy until a date", status("503 Service Unavailable", "Retry-After: Sat, 01 Jan 2000 00:01:00 GMT\r\n", ""), Error{Kind: Busy, Status: 503, RetryAfter: time.Minute}},
 		{"busy until the past", status("503 Service Unavailable", "Retry-After: Fri, 31 Dec 1999 00:00:00 GMT\r\n", ""), Error{Kind: Busy, Status: 503}},

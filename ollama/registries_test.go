@@ -103,7 +103,7 @@ func TestNameRegistry(t *testing.T) {
 	}
 }
 
-func TestParseSpelling(t *testing.T) {
+func TestSpelling(t *testing.T) {
 	for in, want := range map[string]string{
 		" Llama3.2 ":                         "Llama3.2:latest",
 		"Registry.Ollama.AI/Library/M:7B":    "M:7B",
@@ -111,12 +111,12 @@ func TestParseSpelling(t *testing.T) {
 		"User/Model":                         "User/Model:latest",
 		"registry.ollama.ai/User/Model:Tag1": "User/Model:Tag1",
 	} {
-		if got, err := parseSpelling(in); err != nil || got != want {
-			t.Errorf("parseSpelling(%q) = %q, %v; want %q", in, got, err, want)
+		if got, err := Spelling(in); err != nil || got != want {
+			t.Errorf("Spelling(%q) = %q, %v; want %q", in, got, err, want)
 		}
 	}
 	// The Kelvin sign is a k to strings.ToLower, and so to ParseName, but not to a registry.
-	if got, err := parseSpelling("\u212aimi"); err == nil {
-		t.Errorf("parseSpelling of a Kelvin sign = %q, want an error", got)
+	if got, err := Spelling("\u212aimi"); err == nil {
+		t.Errorf("Spelling of a Kelvin sign = %q, want an error", got)
 	}
 }

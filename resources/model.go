@@ -42,7 +42,7 @@ func (c *Catalog) model() resource {
 			if err != nil || !c.sees(ctx, n) {
 				return nil, ErrNotFound
 			}
-			shown, err := c.source.Show(ctx, n)
+			shown, err := c.source.Show(ctx, n, false)
 			if errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) {
 				return nil, ErrNotFound
 			}
@@ -51,7 +51,7 @@ func (c *Catalog) model() resource {
 			}
 			loaded, err := c.loaded(ctx)
 			loaded = slices.DeleteFunc(loaded, func(r runningModel) bool { return !slices.Contains(r.names, n) })
-			return describe(n, shown, loaded), err
+			return describe(n, shown.Shown, loaded), err
 		},
 	}
 }

@@ -29,7 +29,7 @@ type Source struct {
 	Models  func(context.Context) ([]fleet.Model, error)
 	Running func(context.Context) ([]fleet.Running, error)
 	Hosts   func(context.Context) []fleet.HostStatus
-	Show    func(context.Context, ollama.Name) (*ollama.Shown, error)
+	Show    func(ctx context.Context, model ollama.Name, full bool) (*fleet.Description, error)
 
 	// Job and Embedding return what the caller in ctx may read under an id, for JSON, or
 	// [ErrNotFound]. Nil: there are no such resources.

@@ -24,7 +24,7 @@ type Change struct {
 // WatchOptions tune a Watcher. The zero value works.
 type WatchOptions struct {
 	Poll   time.Duration   // how often to look; 0 is DefaultPoll
-	Look   <-chan struct{} // each value makes it look at once: something was loaded or unloaded here
+	Look   <-chan struct{} // each value makes it look at once: something here has changed what is loaded or installed
 	Policy *policy.Policy
 	Log    zerolog.Logger
 }

@@ -30,7 +30,7 @@ type Options struct {
 	Pins         map[ollama.Name]Pin
 	AllowNumCtx  bool          // a call's num_ctx may differ from the pinned one
 	WedgeAfter   time.Duration // wait for a first token on a model that a cancel may have left wedged; 0 is DefaultWedgeAfter
-	Changed      func()        // called when a load or unload of this fleet has ended; it must not block; nil: nobody cares
+	Changed      func()        // called when this fleet has changed what is loaded or installed; it must not block; nil: nobody cares
 }
 
 // Fleet is the hosts behaving as one. It is safe for concurrent use.
@@ -40,7 +40,7 @@ type Fleet struct {
 
 	life context.Context // ends with Close; loads live in it, not in the call that asked
 	stop context.CancelFunc
-	wg   sync.WaitGroup // running loads, recoveries and inquiries
+	wg   sync.WaitGroup // running loads, transfers, recoveries and inquiries
 
 	ps     *shared[[]ollama.Running]
 	models *shared[[]Model]
@@ -51,6 +51,8 @@ type Fleet struct {
 	loaded  map[string]loadOptions   // by digest: copies of a model run together
 	traffic map[ollama.Name]*traffic // of the models that had calls or loads here
 	calls   map[ollama.Name]Calls    // in progress
+
+	transfers map[string]*transfer // by what was asked for
 }
 
 // New makes a fleet of one host. Close it.
@@ -62,6 +64,7 @@ func New(h Host, o Options) *Fleet {
 		host: h, opts: o,
 		loads: map[loadKey]*load{}, shown: map[string]*ollama.Shown{},
 		loaded: map[string]loadOptions{}, traffic: map[ollama.Name]*traffic{}, calls: map[ollama.Name]Calls{},
+		transfers: map[string]*transfer{},
 	}
 	f.life, f.stop = context.WithCancel(context.Background())
 	f.ps = newShared(f.life, &f.wg, h.Client.PS)
@@ -69,7 +72,7 @@ func New(h Host, o Options) *Fleet {
 	return f
 }
 
-// Close ends the loads that are running, waits for them and drops idle connections.
+// Close ends the loads and transfers that are running, waits for them and drops idle connections.
 func (f *Fleet) Close() {
 	f.stop()
 	f.wg.Wait()

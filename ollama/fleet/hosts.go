@@ -51,13 +51,7 @@ func (f *Fleet) Hosts(ctx context.Context) []HostStatus {
 	return []HostStatus{s}
 }
 
-// Show describes an installed model. What it returns is the caller's.
-func (f *Fleet) Show(ctx context.Context, model ollama.Name) (*ollama.Shown, error) {
-	s, err := f.host.Client.Show(ctx, model)
-	return s, f.fail(ctx, model, err)
-}
-
-// changed tells that what is loaded has changed by a load or unload of ours.
+// changed tells that what is loaded or installed has changed by our doing.
 func (f *Fleet) changed() {
 	if f.opts.Changed != nil {
 		f.opts.Changed()

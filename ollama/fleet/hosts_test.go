@@ -25,18 +25,21 @@ func TestRunningAndHosts(t *testing.T) {
 		if _, err := f.Unload(t.Context(), "tiny:latest"); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := f.Copy(t.Context(), "tiny:latest", "two:latest"); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := f.Show(t.Context(), "tiny:latest", false); err != nil || s.ContextLength() != 2048 {
+			t.Errorf("Show(tiny) = %+v, %v, want its context length", s, err)
+		}
+		if _, err := f.Show(t.Context(), "nowhere:latest", false); !isKind(err, ollama.MissingModel) {
+			t.Errorf("Show(nowhere) = %v, want %s", err, ollama.MissingModel)
+		}
 		f.Close() // waits for the load, which tells of itself last
-		if changes := changes.Load(); changes != 2 {
-			t.Errorf("a load and an unload were told as %d changes, want 2", changes)
+		if changes := changes.Load(); changes != 3 {
+			t.Errorf("a load, an unload and a copy were told as %d changes, want 3", changes)
 		}
 		if h := f.Hosts(t.Context()); len(h) != 1 || h[0].Version != "0.34.4" || h[0].Err != nil || h[0].Address != fake.URL {
 			t.Errorf("Hosts() = %+v, want one of version 0.34.4", h)
-		}
-		if s, err := f.Show(t.Context(), "tiny:latest"); err != nil || s.ContextLength() != 2048 {
-			t.Errorf("Show(tiny) = %+v, %v, want its context length", s, err)
-		}
-		if _, err := f.Show(t.Context(), "nowhere:latest"); !isKind(err, ollama.MissingModel) {
-			t.Errorf("Show(nowhere) = %v, want %s", err, ollama.MissingModel)
 		}
 		fake.Close()
 		if h := f.Hosts(t.Context()); len(h) != 1 || !isKind(h[0].Err, ollama.Unreachable) {

@@ -58,16 +58,11 @@ func (f *Fleet) inUse(ctx context.Context, model ollama.Name) (*ollama.Running, 
 
 // digest names the content of an installed model, "" when it is not installed.
 func (f *Fleet) digest(ctx context.Context, model ollama.Name) (string, error) {
-	tags, err := f.host.Client.Tags(ctx)
-	if err != nil {
-		return "", f.fail(ctx, model, err)
+	m, err := f.Find(ctx, model)
+	if m == nil {
+		return "", err
 	}
-	for _, m := range tags {
-		if canonical(m.Name) == model {
-			return m.Digest, nil
-		}
-	}
-	return "", nil
+	return m.Digest, nil
 }
 
 // loadOptions are the load-time options that this fleet loaded a model with. Ollama does

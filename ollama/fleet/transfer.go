@@ -1,0 +1,174 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"time"
+
+	"ollama-mcp/ollama"
+)
+
+// transferPace is how often a caller hears of a transfer: Ollama writes a line every 60 ms.
+const transferPace = 500 * time.Millisecond
+
+// transfer is a pull, push or create in progress, shared by all calls that ask for just
+// that. It ends with the last of them; what has come stays on the host.
+type transfer struct {
+	stop context.CancelFunc
+	done chan struct{} // closed when err is final
+	err  error
+	sum  ollama.Transfer // of the transfer's own goroutine
+
+	// The fleet's mu guards what follows.
+	callers int
+	state   ollama.TransferState
+	news    chan struct{} // closed, and replaced, when state changes
+}
+
+// TransferError says that a pull, push or create broke off, and how far it had come. What
+// has come stays on the host: asking again goes on from there.
+type TransferError struct {
+	Op    string // "pull", "push" or "create"
+	Model ollama.Name
+	State ollama.TransferState
+	Err   error // as of any call
+}
+
+func (e *TransferError) Error() string {
+	return fmt.Sprintf("%s %s, %d of %d bytes: %v", e.Op, e.Model, e.State.Done, e.State.Total, e.Err)
+}
+
+// Unwrap returns what went wrong.
+func (e *TransferError) Unwrap() error { return e.Err }
+
+// moving is what a transfer is about.
+type moving struct {
+	op    string
+	model ollama.Name
+	key   string // transfers with the same are the same
+	ask   func(context.Context) iter.Seq2[ollama.Progress, error]
+}
+
+// transfer joins a transfer, or starts it, and waits until Ollama has said success or ctx
+// ends. watch hears how far it is, at most every transferPace; that it is done is the
+// caller's to tell, with the state that is returned.
+func (f *Fleet) transfer(ctx context.Context, m moving, watch func(ollama.TransferState)) (ollama.TransferState, error) {
+	t := f.joinTransfer(ctx, m)
+	defer f.leaveTransfer(m.key, t)
+	err := f.follow(ctx, t, watch)
+	state, _ := f.look(t)
+	if err != nil {
+		return state, &TransferError{Op: m.op, Model: m.model, State: state, Err: f.fail(ctx, m.model, err)}
+	}
+	return state, nil
+}
+
+// joinTransfer must be undone by leaveTransfer.
+func (f *Fleet) joinTransfer(ctx context.Context, m moving) *transfer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t := f.transfers[m.key]
+	if t == nil {
+		own, stop := context.WithCancel(context.WithoutCancel(ctx))
+		t = &transfer{stop: stop, done: make(chan struct{}), news: make(chan struct{})}
+		f.transfers[m.key] = t
+		f.wg.Go(func() {
+			defer stop()
+			defer context.AfterFunc(f.life, stop)()
+			t.err = f.persist(own, t, m.ask)
+			f.mu.Lock()
+			f.dropTransfer(m.key, t)
+			f.mu.Unlock()
+			close(t.done)
+		})
+	}
+	t.callers++
+	return t
+}
+
+func (f *Fleet) leaveTransfer(key string, t *transfer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if t.callers--; t.callers == 0 {
+		f.dropTransfer(key, t)
+		t.stop()
+	}
+}
+
+// dropTransfer lets the next caller start anew. It wants mu locked.
+func (f *Fleet) dropTransfer(key string, t *transfer) {
+	if f.transfers[key] == t {
+		delete(f.transfers, key)
+	}
+}
+
+// How long a transfer waits for Ollama to have given up the one that it joined: the pause
+// doubles, up to this.
+const minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
+
+// persist is move, and again when Ollama ends it with one that it was just giving up for
+// somebody else (0.17.4, server/download.go, release).
+func (f *Fleet) persist(ctx context.Context, t *transfer, ask func(context.Context) iter.Seq2[ollama.Progress, error]) error {
+	for pause := minPause; ; pause *= 2 {
+		err := f.move(t, ask(ctx))
+		var e *ollama.Error
+		joined := errors.As(err, &e) && e.Kind == ollama.Busy && e.Status == http.StatusOK
+		if !joined || pause > maxPause {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// move adds up a stream until it ends.
+func (f *Fleet) move(t *transfer, stream iter.Seq2[ollama.Progress, error]) error {
+	for p, err := range stream {
+		if err != nil {
+			return err
+		}
+		f.mu.Lock()
+		t.state = t.sum.Add(p, time.Now())
+		close(t.news)
+		t.news = make(chan struct{})
+		f.mu.Unlock()
+	}
+	return nil
+}
+
+func (f *Fleet) look(t *transfer) (state ollama.TransferState, news <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return t.state, t.news
+}
+
+// follow waits for the end of a transfer.
+func (f *Fleet) follow(ctx context.Context, t *transfer, watch func(ollama.TransferState)) error {
+	for {
+		state, news := f.look(t)
+		if state.Phase != "" && state.Phase != ollama.PhaseDone {
+			watch(state)
+		}
+		pause := time.NewTimer(transferPace)
+		for wait := pause.C; wait != nil || news != nil; {
+			select {
+			case <-ctx.Done():
+				pause.Stop()
+				return ctx.Err()
+			case <-t.done:
+				pause.Stop()
+				return t.err
+			case <-wait:
+				wait = nil
+			case <-news:
+				news = nil
+			}
+		}
+	}
+}
