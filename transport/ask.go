@@ -32,6 +32,13 @@ func (c *Call) RequestElicitation(ctx context.Context, request mcp.ElicitationRe
 	return result, nil
 }
 
+// CanElicit tells whether the client can put a form to its user in this call. It can
+// always be asked by a result, and by a request where it takes more than the answer.
+func (c *Call) CanElicit() bool {
+	return canElicit(c.GetClientCapabilities(), mcp.ElicitationModeForm) &&
+		(!c.conn.plain || mcp.IsModernProtocol(c.msg.protocol))
+}
+
 // canElicit tells whether a client can put questions of a mode to its user. A
 // client that names no mode means forms:
 // https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation
