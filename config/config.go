@@ -54,8 +54,11 @@ type ModelConfig struct {
 	MaxKeepAlive KeepAlive `arg:"--max-keep-alive" placeholder:"TIME" help:"longest keep_alive of a call; forever allows all, negative ones too, which keep a model loaded for good"`
 	AllowNumCtx  bool      `arg:"--allow-num-ctx" help:"let calls have another num_ctx than the one that the file pins; each change reloads the model"`
 
-	Default ollama.Name               `arg:"-"` // DefaultModel, canonical
-	Pins    map[ollama.Name]fleet.Pin `arg:"-"` // the file's section models
+	AllowRegistries Words `arg:"--allow-registries" placeholder:"LIST" help:"registries that models may come from and go to, with commas between; http://host:5000 is one without TLS"`
+
+	Default    ollama.Name               `arg:"-"` // DefaultModel, canonical
+	Pins       map[ollama.Name]fleet.Pin `arg:"-"` // the file's section models
+	Registries ollama.Registries         `arg:"-"` // AllowRegistries, read
 }
 
 // ToolConfig says which tools are offered.
@@ -120,7 +123,7 @@ func (*Command) Epilogue() string {
 func defaults() *Config {
 	return &Config{
 		Ollama: OllamaConfig{Stall: 120 * time.Second, WedgeAfter: fleet.DefaultWedgeAfter},
-		Models: ModelConfig{MaxWait: 50 * time.Second, MaxKeepAlive: KeepAlive(time.Hour)},
+		Models: ModelConfig{MaxWait: 50 * time.Second, MaxKeepAlive: KeepAlive(time.Hour), AllowRegistries: Words{"registry.ollama.ai", "hf.co"}},
 		Limits: LimitConfig{MaxCalls: 2048, MaxCallsPerCaller: 64, MaxMessage: 16 << 20, ProgressInterval: 100 * time.Millisecond, Poll: 5 * time.Second, JobTTL: time.Hour, Drain: 3 * time.Second},
 		Serve:  ServeConfig{Listen: "127.0.0.1:8811", SSE: "on", MaxStreams: 8192, MaxStreamsPerCaller: 1024},
 		Log:    LogConfig{LogLevel: "warn", LogFormat: "auto"},
@@ -185,6 +188,9 @@ func (o *OllamaConfig) resolve(args []string) error {
 }
 
 func (m *ModelConfig) resolve() (err error) {
+	if m.Registries, err = ollama.ParseRegistries(m.AllowRegistries); err != nil {
+		return fmt.Errorf("--allow-registries: %w", err)
+	}
 	if m.DefaultModel == "" {
 		return nil
 	}
