@@ -104,6 +104,7 @@ func run(ctx context.Context, args []string) int {
 func newFleet(c *config.Config, moved chan<- struct{}) *fleet.Fleet {
 	client := ollama.NewClient(ollama.ClientOptions{
 		Host: c.Ollama.Host, Stall: c.Ollama.Stall, APIKey: c.Ollama.APIKey, UserAgent: "ollama-mcp/" + buildVersion(),
+		Registries: c.Models.Registries,
 	})
 	return fleet.New(
 		fleet.Host{Client: client, Address: c.Ollama.Host.String(), Origin: c.Ollama.Origin},
@@ -124,7 +125,7 @@ func newFleet(c *config.Config, moved chan<- struct{}) *fleet.Fleet {
 func toolOptions(c *config.Config, log zerolog.Logger, rules *policy.Policy) tools.Options {
 	keepAlive, _ := c.Models.MaxKeepAlive.MarshalText() // cannot fail
 	return tools.Options{
-		Log: log, Policy: rules, MaxWait: c.Models.MaxWait, MaxKeepAlive: c.Models.MaxKeepAlive.Limit(),
+		Log: log, Policy: rules, Secret: c.Serve.Secret, MaxWait: c.Models.MaxWait, MaxKeepAlive: c.Models.MaxKeepAlive.Limit(),
 		About: tools.About{Version: buildVersion(), Limits: tools.Limits{
 			MaxWait:           c.Models.MaxWait.Seconds(),
 			MaxKeepAlive:      string(keepAlive),

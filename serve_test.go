@@ -290,7 +290,7 @@ policy:
 		{"ci", ci, "embed list_models",
 			[]string{"embed", `{"input":["x"]}`, "embed", `{"model":"tiny","input":["x"]}`, "generate", `{"prompt":"x"}`},
 			[]string{"", "forbidden", "forbidden"}},
-		{"ops", ops, "cancel_job chat embed generate jobs list_models load rank status unload",
+		{"ops", ops, "cancel_job chat embed generate jobs list_models load pull rank show status unload",
 			[]string{"generate", `{"model":"tiny","prompt":"x"}`, "generate", `{"model":"tiny","prompt":"x"}`},
 			[]string{"", "rate_limited"}},
 		{"nobody", nobody, "", []string{"list_models", `{}`}, []string{"forbidden"}},

@@ -30,6 +30,7 @@ type message struct {
 	Method string          `json:"method"`
 	Params struct {
 		Progress float64 `json:"progress"`
+		Total    float64 `json:"total"`
 		Message  string  `json:"message"`
 		URI      string  `json:"uri"`
 		Meta     struct {
@@ -44,13 +45,23 @@ type message struct {
 
 // result is what the tests read of a tool's result.
 type result struct {
-	IsError  bool `json:"isError"`
+	IsError       bool   `json:"isError"`
+	ResultType    string `json:"resultType"`
+	RequestState  string `json:"requestState"`
+	InputRequests map[string]struct {
+		Method string `json:"method"`
+		Params struct {
+			Message string `json:"message"`
+		} `json:"params"`
+	} `json:"inputRequests"`
 	Contents []struct {
 		Text string `json:"text"`
 	} `json:"contents"`
 	Structured struct {
 		Note       string          `json:"note"`
 		State      string          `json:"state"`
+		System     string          `json:"system"`
+		SizeBytes  int64           `json:"size_bytes"`
 		Text       string          `json:"text"`
 		Structured json.RawMessage `json:"structured"`
 		Valid      *bool           `json:"valid"`
@@ -85,6 +96,9 @@ type result struct {
 			ID    string `json:"id"`
 			State string `json:"state"`
 		} `json:"job"`
+		Jobs []struct {
+			ID string `json:"id"`
+		} `json:"jobs"`
 		Result struct {
 			Text  string `json:"text"`
 			Usage struct {
@@ -111,6 +125,24 @@ var wedgeSoon = []string{"--wedge-after", "10s"}
 // serve starts the program in front of the Ollama at address.
 func serve(t *testing.T, address string, flags ...string) *session {
 	t.Helper()
+	s := launch(t, address, flags...)
+	s.hello(`{}`)
+	return s
+}
+
+// hello introduces a client that has the capabilities.
+func (s *session) hello(capabilities string) {
+	s.t.Helper()
+	s.request("initialize", map[string]any{
+		"protocolVersion": "2025-11-25", "capabilities": json.RawMessage(capabilities), "clientInfo": map[string]any{"name": "test", "version": "1"},
+	})
+	s.answer()
+	s.notify("notifications/initialized", map[string]any{})
+}
+
+// launch is serve for a client that has not introduced itself.
+func launch(t *testing.T, address string, flags ...string) *session {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), sessionLimit)
 	t.Cleanup(cancel)
 	s := &session{t: t, ctx: ctx, cmd: exec.CommandContext(ctx, "ollama-mcp", flags...), messages: make(chan message, 1024)}
@@ -129,11 +161,6 @@ func serve(t *testing.T, address string, flags ...string) *session {
 	}
 	go s.read(out)
 	t.Cleanup(func() { s.end() })
-	s.request("initialize", map[string]any{
-		"protocolVersion": "2025-11-25", "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": "test", "version": "1"},
-	})
-	s.answer()
-	s.notify("notifications/initialized", map[string]any{})
 	return s
 }
 

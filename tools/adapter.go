@@ -103,10 +103,22 @@ func define[In, Out any, P interface {
 // Call runs the tool. What goes wrong, a panic included, is in the result: one sentence
 // of what happened, one of what to do next, and the same under structuredContent.error.
 // A long tool's call that takes longer than its caller waits becomes a job, which the result
-// names. report is nil when nobody wants to hear of progress.
+// names. report is nil when nobody wants to hear of progress. No user is asked anything.
 func (t *Tool) Call(ctx context.Context, args json.RawMessage, requestID string, report Report) *mcp.CallToolResult {
+	return t.answer(ctx, args, requestID, report, user{})
+}
+
+// answer is Call for a caller whose user can be asked: then the result may be a question.
+func (t *Tool) answer(ctx context.Context, args json.RawMessage, requestID string, report Report, u user) *mcp.CallToolResult {
 	ctx = ollama.WithRequestID(ctx, requestID)
 	start := time.Now()
+	switch q, o := t.confirmation(ctx, args, u); {
+	case q != nil:
+		t.logCall(ctx, nil, nil, requestID, time.Since(start))
+		return q.result()
+	case o != nil:
+		return t.result(ctx, *o, requestID, start)
+	}
 	r, pass, err := t.enter(ctx, args)
 	if err != nil {
 		return t.result(ctx, outcome{&empty{}, err}, requestID, start)
@@ -253,6 +265,7 @@ func (t *Tool) logCall(ctx context.Context, err error, p *Problem, requestID str
 type session interface {
 	RequestID() string
 	WantsProgress() bool
+	CanElicit() bool
 	Report(done, total float64, phase, delta string, message func() string)
 }
 
@@ -260,11 +273,13 @@ type session interface {
 func (t *Tool) handle(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	var id string
 	var report Report
+	var who user
 	if s, ok := server.ClientSessionFromContext(ctx).(session); ok {
 		id = s.RequestID()
 		if s.WantsProgress() {
 			report = func(p Progress) { s.Report(p.Done, p.Total, p.Phase, p.Delta, p.Message) }
 		}
+		who = user{s.CanElicit(), server.ElicitationResponse(r.Params.InputResponses, confirmID), r.Params.RequestState}
 	}
-	return t.Call(ctx, r.Params.RawArguments, id, report), nil
+	return t.answer(ctx, r.Params.RawArguments, id, report, who), nil
 }

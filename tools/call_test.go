@@ -146,6 +146,12 @@ var everyTool = map[string]string{
 	"status":      `{}`,
 	"jobs":        `{"id":"JOB"}`,
 	"cancel_job":  `{"id":"JOB"}`,
+	"show":        `{"model":"tiny"}`,
+	"pull":        `{"model":"tiny"}`,
+	"copy":        `{"source":"tiny","destination":"made"}`,
+	"create":      `{"model":"made","from":"tiny","system":"Be brief."}`,
+	"delete":      `{"model":"tiny"}`,
+	"push":        `{"model":"tiny"}`,
 }
 
 func TestEveryToolWorks(t *testing.T) {

@@ -42,6 +42,8 @@ func cancelJob(find func(owner, id string) (*jobs.Job, error)) Tool {
 			note = s.Tool + " has been told to stop and has not ended yet."
 		case s.Phase == string(fleet.Loading):
 			note += " Ollama goes on loading the model, which others may wait for; unload frees its memory."
+		case s.Tool == pullName:
+			note += " What had come stays on the host, for the next pull of the model; a transfer that others wait for goes on."
 		}
 		return cancelJobOutput{Note: note, Job: view(s)}, nil
 	})

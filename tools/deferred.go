@@ -66,10 +66,13 @@ func view(s jobs.Status) *jobView {
 	return v
 }
 
-// defers tells whether the tool's call can become a job: one that the caller may not ask
-// after would be lost.
+// asks tells whether the caller may ask after jobs. For one that may not a job would be lost:
+// its calls are waited for to their end.
+func (t *Tool) asks(ctx context.Context) bool { return t.policy.Allow(ctx, jobsName) == nil }
+
+// defers tells whether the tool's call can go on without its caller.
 func (t *Tool) defers(ctx context.Context) bool {
-	return t.long && t.jobs != nil && t.policy.Allow(ctx, jobsName) == nil
+	return t.long && t.jobs != nil && (t.Outlives || t.asks(ctx))
 }
 
 // maxSeconds bounds a wait, so that it is a duration.
@@ -91,8 +94,11 @@ func (t *Tool) await(ctx context.Context, wait *float64, report Report, work fun
 		r, err := work(ctx, &call{report: report})
 		return jobs.Result{Value: r, Bytes: weight(r)}, err
 	})
-	tell := telling(report)
-	s, err := j.Wait(ctx, duration(wait, t.maxWait), tell)
+	tell, most := telling(report), duration(wait, t.maxWait)
+	if !t.asks(ctx) {
+		most = maxSeconds * time.Second
+	}
+	s, err := j.Wait(ctx, most, tell)
 	for errors.Is(err, jobs.ErrFull) {
 		s, err = j.Wait(ctx, t.maxWait, tell)
 	}

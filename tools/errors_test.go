@@ -28,7 +28,9 @@ func examples() []error {
 		&fleet.ChoiceError{Capability: fleet.Completion, Installed: 2, Candidates: []ollama.Name{"one:latest", "two:latest"}},
 		&fleet.CloudError{Model: "big:cloud"},
 		&vectorError{"input[3]", allZeros},
-		context.Canceled, jobs.ErrNoJob, jobs.ErrTooLarge, errPanic,
+		&ollama.Error{Kind: ollama.Invalid, Err: &ollama.RegistryError{Registry: "10.0.0.1:5000", Allowed: []string{"hf.co", "registry.ollama.ai"}}},
+		&fleet.TransferError{Op: "pull", Model: m, State: ollama.TransferState{Done: 12e8, Total: 2e9}, Err: &ollama.Error{Kind: ollama.Cut, Message: "the answer ended before it was complete"}},
+		errConsent, context.Canceled, jobs.ErrNoJob, jobs.ErrTooLarge, errPanic,
 	}
 	for _, e := range []ollama.Error{
 		{Kind: ollama.Unreachable, Message: "connection refused"},

@@ -57,6 +57,20 @@ func (c *call) use(ctx context.Context, model ollama.Name) (limits, error) {
 	return limits{l, c.tool.most}, err
 }
 
+// allow refuses a model that the caller may not use with the tool, and counts nothing.
+func (c *call) allow(ctx context.Context, model ollama.Name) error {
+	return c.tool.policy.Allow(ctx, c.tool.Name, model)
+}
+
+// modelNamed reads a model argument that the caller may use, as allow does.
+func (c *call) modelNamed(ctx context.Context, argument string) (ollama.Name, error) {
+	n, err := modelArgument(argument)
+	if err == nil {
+		err = c.allow(ctx, n)
+	}
+	return n, err
+}
+
 // within holds the arguments to the limits: one that is above is an error, and one that is
 // left out is set where Ollama's default would be above. What num_ctx defaults to is the
 // operator's to set on the host.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -46,6 +47,7 @@ const (
 	kindNoModel      = "no_model"
 	kindCloud        = "cloud_refused"
 	kindBadVector    = "bad_vector"
+	kindUnconfirmed  = "unconfirmed"
 	kindCanceled     = "canceled"
 	kindNoJob        = "no_job"
 	kindTooLarge     = "too_large"
@@ -53,7 +55,10 @@ const (
 	kindInternal     = "internal"
 )
 
-var errPanic = errors.New("panic")
+var (
+	errPanic   = errors.New("panic")
+	errConsent = errors.New("an answer of the user to something else")
+)
 
 // ProblemOf returns what went wrong in a call, or nil.
 func ProblemOf(r *mcp.CallToolResult) *Problem {
@@ -81,6 +86,8 @@ func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem 
 		cloud     *fleet.CloudError
 		pinned    *fleet.PinnedError
 		vector    *vectorError
+		registry  *ollama.RegistryError
+		transfer  *fleet.TransferError
 		at        *fleet.Error
 		host      *ollama.Error
 	)
@@ -105,6 +112,15 @@ func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem 
 	case errors.As(err, &vector):
 		return &Problem{Kind: kindBadVector, Message: vector.Error(),
 			Hint: "Leave that text out, change it, or use another embedding model"}
+	case errors.Is(err, errConsent):
+		return &Problem{Kind: kindUnconfirmed,
+			Message: "the user's answer does not count: it is older than 5 minutes, was used before, or is about another call or another state of things",
+			Hint:    "Call again without requestState, so that the user is asked anew"}
+	case errors.As(err, &registry):
+		return &Problem{Kind: kindForbidden, Message: registry.Error(),
+			Hint: "Use a model of an allowed registry; the operator's --allow-registries can allow another"}
+	case errors.As(err, &transfer):
+		return transferProblem(transfer, problem(transfer.Err, requestID, sees))
 	case errors.As(err, &host):
 		errors.As(err, &at)
 		return hostProblem(host, at, sees)
@@ -175,7 +191,7 @@ func choiceProblem(e *fleet.ChoiceError) *Problem {
 func hostProblem(e *ollama.Error, at *fleet.Error, sees func(ollama.Name) bool) *Problem {
 	at = cmp.Or(at, &fleet.Error{})
 	p := &Problem{Kind: string(e.Kind), Host: e.Host}
-	said := cmp.Or(e.Message, causeOf(e))
+	said := withoutPaths(cmp.Or(e.Message, causeOf(e)))
 	switch e.Kind {
 	case ollama.Unreachable:
 		p.Retryable = true
@@ -221,6 +237,12 @@ func hostProblem(e *ollama.Error, at *fleet.Error, sees func(ollama.Name) bool) 
 	return p
 }
 
+// hostPath is a path on the host of Ollama.
+var hostPath = regexp.MustCompile(`(^|[\s"'(=])(?:/|[A-Za-z]:\\)[^\s"')]+`)
+
+// withoutPaths is what Ollama says without the paths of its host, which are nobody's business.
+func withoutPaths(said string) string { return hostPath.ReplaceAllString(said, "${1}…") }
+
 func causeOf(e *ollama.Error) string {
 	if e.Err == nil {
 		return "no details"
@@ -241,7 +263,7 @@ func missingModel(at *fleet.Error, sees func(ollama.Name) bool) (message, hint s
 	if at.Installed != nil && len(at.Installed) == 0 {
 		message += ", where no models are installed at all"
 	}
-	hint = fmt.Sprintf("Ask the user to run `ollama pull %s`", short(at.Model))
+	hint = fmt.Sprintf("Call pull, if you have it, or ask the user to run `ollama pull %s`", short(at.Model))
 	var names []string
 	for _, n := range at.Installed {
 		if sees(n) {

@@ -29,6 +29,7 @@ type Options struct {
 	Log    zerolog.Logger // one line per call, with lengths and never prompts or answers
 	Policy *policy.Policy // who may call what; nil allows everything
 	About  About          // for status
+	Secret []byte         // key of what clients hand back, for several servers behind one address; nil is one of its own
 
 	MaxKeepAlive time.Duration // limit on keep_alive of callers; 0 is none
 	Jobs         *jobs.Table   // where what takes longer goes on; nil: calls are waited for to their end
@@ -47,9 +48,15 @@ func All(f *fleet.Fleet, o Options) ([]Tool, error) {
 		listModels(f.Models),
 		load(f.Load),
 		unload(f.Unload),
+		show(f.Show),
+		pull(f.Pull),
 		status(f.Status, table.List, o.About),
 		listJobs(table.Find, table.List),
 		cancelJob(table.Find),
+		copyModel(f.Copy, f.Find),
+		create(f.Create, f.Find, f.CheckSource),
+		deleteModel(f.Delete, f.Find),
+		push(f.Push, f.CheckSource),
 	)
 }
 
@@ -92,27 +99,31 @@ type Tool struct {
 	Description string
 	Effect      Effect
 	Toolset     Toolset
-	UsesModel   bool // runs, loads or unloads one
+	UsesModel   bool // runs, loads, unloads or changes one
 	Outlives    bool // a long tool that goes on, as a job, when its caller cancels the call
 	Input       *schema.Schema
 	Output      json.RawMessage // JSON Schema of structuredContent
 
-	read    func(args json.RawMessage) (request, error)
-	long    bool // its calls can become jobs
-	log     zerolog.Logger
-	policy  *policy.Policy
-	most    time.Duration // limit on keep_alive of callers; 0 is none
-	jobs    *jobs.Table
-	maxWait time.Duration
-	err     error // why the tool could not be made
+	read     func(args json.RawMessage) (request, error)
+	long     bool         // its calls can become jobs
+	question questionFunc // nil for a tool that asks the user nothing
+	consents *consents
+	log      zerolog.Logger
+	policy   *policy.Policy
+	most     time.Duration // limit on keep_alive of callers; 0 is none
+	jobs     *jobs.Table
+	maxWait  time.Duration
+	err      error // why the tool could not be made
 }
 
 // collect finishes the tools and refuses a set in which one is unfinished.
 func collect(o Options, tools ...Tool) ([]Tool, error) {
 	var errs []error
+	signed := newConsents(o.Secret)
 	for i := range tools {
 		t := &tools[i]
 		t.log, t.policy, t.most = o.Log, o.Policy, o.MaxKeepAlive
+		t.consents = signed
 		t.jobs, t.maxWait = o.Jobs, cmp.Or(o.MaxWait, 50*time.Second)
 		if t.Effect == 0 {
 			t.err = errors.Join(t.err, errors.New("no effect stated"))
@@ -157,6 +168,7 @@ func (t *Tool) definition() mcp.Tool {
 const Instructions = `This server runs models on the user's own Ollama: private, local, free of charge, slower and often smaller than you.
 - generate: one prompt, one answer. chat: a conversation, or when the local model may ask for tools.
 - rank: which of many texts fit a query; take it rather than embed, whose vectors are for programs. list_models: what is installed, what it can do, what is loaded. status: what goes on, and the limits.
+- show: one model in detail. pull: download a model; one that broke off goes on when called again.
 - load, unload: put a model in memory before a long piece of work, free the memory after it. The tools that run models load by themselves.
 - Leave model out to use the operator's default or the only fitting model; else take a name from list_models.
 - For JSON that fits a schema pass schema; the answer is checked here and comes back under structured with valid true or false.

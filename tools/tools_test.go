@@ -81,17 +81,13 @@ func definition(t *testing.T, tool Tool) []byte {
 func TestWholeSet(t *testing.T) {
 	f := idle()
 	defer f.Close()
-	s := server.NewMCPServer("test", "0", server.WithToolCapabilities(true))
 	set := toolSet(t, f)
-	Register(s, set)
-	shown := 0 // what a model reads of all tools
 	seen := map[string]bool{}
 	for _, tool := range set {
 		if seen[tool.Name] || tool.Name == "" || tool.Title == "" || len(tool.Description) < 40 {
 			t.Errorf("tool %q: a unique name, a title and a description are needed, got %q, %q", tool.Name, tool.Title, tool.Description)
 		}
 		seen[tool.Name] = true
-		shown += len(tool.Name) + len(tool.Description) + len(tool.Input.JSON())
 		for _, words := range []string{string(tool.Input.JSON()), string(tool.Output)} {
 			for _, bad := range []string{`:true,"`, `"$ref"`, `"anyOf"`, `"oneOf"`, `["`} {
 				if strings.Contains(strings.NewReplacer(`"enum":["`, "", `"required":["`, "", `"examples":["`, "").Replace(words), bad) {
@@ -100,19 +96,35 @@ func TestWholeSet(t *testing.T) {
 			}
 		}
 	}
-	if shown > 11<<10 {
-		t.Errorf("names, descriptions and input schemas take %d bytes, want at most 11 KB", shown)
+	if n := strings.Count(Instructions, "\n") + 1; n > 15 {
+		t.Errorf("server instructions take %d lines, want at most 15", n)
 	}
-	response := s.HandleMessage(t.Context(), json.RawMessage(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
-	list, err := json.Marshal(response)
+}
+
+// TestSizeOfDefaultSet bounds what every conversation pays for: the tools that are offered
+// unless the operator asks for others.
+func TestSizeOfDefaultSet(t *testing.T) {
+	f := idle()
+	defer f.Close()
+	set, err := Selection{}.Select(toolSet(t, f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0 // what a model reads
+	for _, tool := range set {
+		shown += len(tool.Name) + len(tool.Description) + len(tool.Input.JSON())
+	}
+	if len(set) != 12 || shown > 11<<10 {
+		t.Errorf("names, descriptions and input schemas of %d default tools take %d bytes, want 12 tools and at most %d", len(set), shown, 11<<10)
+	}
+	s := server.NewMCPServer("test", "0", server.WithToolCapabilities(true))
+	Register(s, set)
+	list, err := json.Marshal(s.HandleMessage(t.Context(), json.RawMessage(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(list) > 28<<10 {
-		t.Errorf("tools/list takes %d bytes, want at most 28 KB", len(list))
-	}
-	if n := strings.Count(Instructions, "\n") + 1; n > 15 {
-		t.Errorf("server instructions take %d lines, want at most 15", n)
+		t.Errorf("tools/list takes %d bytes, want at most %d", len(list), 28<<10)
 	}
 }
 

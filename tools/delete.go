@@ -1,0 +1,55 @@
+package tools
+
+import (
+	"context"
+	"fmt"
+
+	"ollama-mcp/ollama"
+)
+
+type deleteInput struct {
+	Model string `json:"model"`
+}
+
+type deleteOutput struct {
+	Note  string      `json:"note"`
+	State string      `json:"state" jsonschema:"enum=deleted,enum=declined,enum=canceled"`
+	Model ollama.Name `json:"model"`
+	Host  string      `json:"host"`
+	failure
+}
+
+func (o *deleteOutput) words() []string { return []string{o.Note} }
+
+// deleteModel removes a model.
+func deleteModel(run func(context.Context, ollama.Name) (host string, err error), find findFunc) Tool {
+	return confirmed(define(Tool{
+		Name:  "delete",
+		Title: "Delete a local model",
+		Description: "Delete a model from the memory and the disk of the user's own Ollama. It cannot be undone; the user is " +
+			"asked first where the client can.",
+		Effect:    Destroys,
+		Toolset:   Library,
+		UsesModel: true,
+	}, func(ctx context.Context, in deleteInput, c *call) (deleteOutput, error) {
+		model, _, err := c.named(ctx, in.Model)
+		if err != nil {
+			return deleteOutput{}, err
+		}
+		host, err := run(ctx, model)
+		if err != nil {
+			return deleteOutput{}, err
+		}
+		return deleteOutput{Note: fmt.Sprintf("%s is deleted.", short(model)), State: "deleted", Model: model, Host: host}, nil
+	}), func(ctx context.Context, in deleteInput, c *call) (string, error) {
+		model, err := c.modelNamed(ctx, in.Model)
+		if err != nil {
+			return "", err
+		}
+		m, err := find(ctx, model)
+		if m == nil {
+			return "", err // the call itself says that it is missing
+		}
+		return fmt.Sprintf("Delete the model %s? It cannot be brought back.", described(model, m)), nil
+	})
+}

@@ -1,0 +1,58 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+)
+
+// transferFunc moves a model and tells how far it is; see [fleet.Fleet.Pull].
+type transferFunc[Of any] func(ctx context.Context, of Of, watch func(ollama.TransferState)) (*fleet.Moved, error)
+
+const pullName = "pull"
+
+type pullInput struct {
+	Model string `json:"model" jsonschema:"example=llama3.2:3b"`
+	patience
+}
+
+type pullOutput struct {
+	moved
+	State string `json:"state" jsonschema:"enum=pulled,enum=incomplete"`
+	deferrable
+}
+
+func (o *pullOutput) words() []string { return []string{o.Note} }
+
+// pull installs a model.
+func pull(run transferFunc[string]) Tool {
+	return define(Tool{
+		Name:  pullName,
+		Title: "Download a model",
+		Description: "Download a model from ollama.com or hf.co (hf.co/user/repo:quant) to the user's own Ollama, or update it. " +
+			"May take minutes and gigabytes. It goes on even when the call is cancelled; cancel_job stops it. Called again, " +
+			"it goes on from where it broke off.",
+		Effect:    Writes,
+		Toolset:   Models,
+		UsesModel: true,
+		Outlives:  true,
+	}, func(ctx context.Context, in pullInput, c *call) (pullOutput, error) {
+		model, _, err := c.named(ctx, in.Model)
+		if err != nil {
+			return pullOutput{}, err
+		}
+		m, err := run(ctx, in.Model, c.watch(model)) // as it is spelt: a registry may tell upper case from lower
+		var off *fleet.TransferError
+		switch {
+		case errors.As(err, &off) && off.State.Total > 0:
+			return pullOutput{moved: broken(model, off.State), State: "incomplete"}, err
+		case err != nil:
+			return pullOutput{}, err
+		}
+		note := fmt.Sprintf("%s is installed, %s.", short(model), size(m.Model.Size))
+		return pullOutput{moved: movedOf(model, m, note), State: "pulled"}, nil
+	})
+}

@@ -1,0 +1,60 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+)
+
+// sourceFunc refuses a model of a registry that is not allowed; see [fleet.Fleet.CheckSource].
+type sourceFunc func(op string, model ollama.Name) error
+
+type pushInput struct {
+	Model string `json:"model" jsonschema_description:"Under the name that the registry knows, as user/model"`
+	patience
+}
+
+type pushOutput struct {
+	moved
+	State string `json:"state" jsonschema:"enum=pushed,enum=incomplete,enum=declined,enum=canceled"`
+	deferrable
+}
+
+func (o *pushOutput) words() []string { return []string{o.Note} }
+
+// push uploads a model.
+func push(run transferFunc[ollama.Name], source sourceFunc) Tool {
+	return confirmed(define(Tool{
+		Name:  "push",
+		Title: "Upload a model to a registry",
+		Description: "Upload an installed model from the user's own Ollama to the registry in its name, such as user/model on " +
+			"ollama.com, where others may see it. The user is asked first where the client can.",
+		Effect:    Destroys, // what the registry had under the name
+		Toolset:   Library,
+		UsesModel: true,
+	}, func(ctx context.Context, in pushInput, c *call) (pushOutput, error) {
+		model, _, err := c.named(ctx, in.Model)
+		if err != nil {
+			return pushOutput{}, err
+		}
+		m, err := run(ctx, model, c.watch(model))
+		var off *fleet.TransferError
+		switch {
+		case errors.As(err, &off) && off.State.Total > 0:
+			return pushOutput{moved: broken(model, off.State), State: "incomplete"}, err
+		case err != nil:
+			return pushOutput{}, err
+		}
+		note := fmt.Sprintf("%s is on %s now.", short(model), model.Registry())
+		return pushOutput{moved: movedOf(model, m, note), State: "pushed"}, nil
+	}), func(ctx context.Context, in pushInput, c *call) (string, error) {
+		model, err := c.modelNamed(ctx, in.Model)
+		if err == nil {
+			err = source("push", model)
+		}
+		return fmt.Sprintf("Upload the model %s to %s? Others may be able to see it there.", model, model.Registry()), err
+	})
+}

@@ -1,0 +1,84 @@
+package tools
+
+import (
+	"fmt"
+	"time"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+)
+
+// moved is what the outputs of pull, push and create have in common.
+type moved struct {
+	Note           string      `json:"note"`
+	Model          ollama.Name `json:"model"`
+	Host           string      `json:"host,omitempty"`
+	SizeBytes      int64       `json:"size_bytes,omitempty"`
+	Digest         string      `json:"digest,omitempty"`
+	CompletedBytes int64       `json:"completed_bytes,omitempty" jsonschema_description:"moved, also before an error"`
+	TotalBytes     int64       `json:"total_bytes,omitempty"`
+}
+
+func movedOf(model ollama.Name, m *fleet.Moved, note string) moved {
+	o := moved{Note: note, Model: model, Host: m.Host, CompletedBytes: m.State.Done, TotalBytes: m.State.Total}
+	if m.Model != nil {
+		o.SizeBytes, o.Digest = m.Model.Size, m.Model.Digest
+	}
+	return o
+}
+
+// broken is as much of moved as there is when a transfer broke off.
+func broken(model ollama.Name, s ollama.TransferState) moved {
+	return moved{Note: "Not complete.", Model: model, CompletedBytes: s.Done, TotalBytes: s.Total}
+}
+
+// watch reports a transfer.
+func (c *call) watch(model ollama.Name) func(ollama.TransferState) {
+	return func(s ollama.TransferState) {
+		c.report(Progress{Phase: string(s.Phase), Done: float64(s.Done), Total: float64(s.Total),
+			Message: func() string { return transferWords(model, s) }})
+	}
+}
+
+func transferWords(model ollama.Name, s ollama.TransferState) string {
+	switch s.Phase {
+	case ollama.PhaseManifest:
+		return "reading the manifest of " + short(model)
+	case ollama.PhaseVerifying:
+		return "checking the digests of " + short(model)
+	case ollama.PhaseWriting:
+		return "writing " + short(model)
+	case ollama.PhaseDone:
+		return short(model) + " is complete"
+	}
+	words := fmt.Sprintf("%s %s: %s of %s", s.Phase, short(model), size(s.Done), size(s.Total))
+	if s.Rate > 0 {
+		words += fmt.Sprintf(", %s/s", size(int64(s.Rate)))
+	}
+	if s.Left > 0 {
+		words += fmt.Sprintf(", %s left", s.Left.Round(time.Second))
+	}
+	return words
+}
+
+// transferProblem adds to what went wrong how far it had come.
+func transferProblem(e *fleet.TransferError, p *Problem) *Problem {
+	if e.Op == "pull" && p.Kind == string(ollama.MissingModel) {
+		p.Message = fmt.Sprintf("the registry %s has no model %s", e.Model.Registry(), e.Model)
+		p.Hint = "Check the name and the tag; https://ollama.com/library lists the models of the default registry"
+		return p
+	}
+	if s := e.State; s.Total > 0 && e.Op != "create" {
+		again := fmt.Sprintf("%s of %s (%d %%) were through. Call %s again: it goes on from there",
+			size(s.Done), size(s.Total), 100*s.Done/s.Total, e.Op)
+		switch p.Kind {
+		case string(ollama.Cut), kindCanceled:
+			p.Hint = again
+		case string(ollama.Failed), string(ollama.Stalled):
+			p.Hint = again + ". If it breaks off again, Ollama's own log says why"
+		default:
+			p.Hint = again + ". " + p.Hint
+		}
+	}
+	return p
+}
