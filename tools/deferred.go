@@ -66,9 +66,11 @@ func view(s jobs.Status) *jobView {
 	return v
 }
 
-// asks tells whether the caller may ask after jobs. For one that may not a job would be lost:
+// asks tells whether the caller can ask after jobs. For one that cannot a job would be lost:
 // its calls are waited for to their end.
-func (t *Tool) asks(ctx context.Context) bool { return t.policy.Allow(ctx, jobsName) == nil }
+func (t *Tool) asks(ctx context.Context) bool {
+	return !t.alone && t.policy.Allow(ctx, jobsName) == nil
+}
 
 // defers tells whether the tool's call can go on without its caller.
 func (t *Tool) defers(ctx context.Context) bool {

@@ -143,6 +143,21 @@ func TestWithoutJobsCallsAreWaitedFor(t *testing.T) {
 	})
 }
 
+// Where the tool jobs is not offered, nobody could ask for what a job came to.
+func TestWithoutTheToolCallsAreWaitedFor(t *testing.T) {
+	for _, chosen := range []Selection{{Tools: []string{"generate"}}, {Toolsets: []string{"inference", "models"}}} {
+		onFake(t, sixSeconds, fleet.Options{}, func(b *bench) {
+			var err error
+			if b.set, err = chosen.Select(b.set); err != nil {
+				b.t.Fatal(err)
+			}
+			if r := b.call(b.t.Context(), "generate", `{"prompt":"x","wait":1}`); r.field("text") != "abcdef" {
+				t.Errorf("generate, offered by %+v: %s; want the answer", chosen, r.everything())
+			}
+		})
+	}
+}
+
 func TestCancelJob(t *testing.T) {
 	onFake(t, sixSeconds, fleet.Options{}, func(b *bench) {
 		ctx := b.t.Context()

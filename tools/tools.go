@@ -113,6 +113,7 @@ type Tool struct {
 	most     time.Duration // limit on keep_alive of callers; 0 is none
 	jobs     *jobs.Table
 	maxWait  time.Duration
+	alone    bool  // the tool jobs is not offered with it
 	err      error // why the tool could not be made
 }
 

@@ -31,7 +31,8 @@ type Selection struct {
 	ReadOnly bool     // of those, only the ones that change nothing
 }
 
-// Select returns the tools that are offered. Its errors name the setting and the valid
+// Select returns the tools that are offered. Without the tool jobs among them no call becomes
+// a job: nobody could ask for its result. Its errors name the setting and the valid
 // choices.
 func (s Selection) Select(all []Tool) ([]Tool, error) {
 	var names, sets []string
@@ -57,6 +58,11 @@ func (s Selection) Select(all []Tool) ([]Tool, error) {
 	}
 	if len(chosen) == 0 {
 		return nil, errors.New("--toolsets, --tools and --read-only leave no tool")
+	}
+	if !slices.ContainsFunc(chosen, func(t Tool) bool { return t.Name == jobsName }) {
+		for i := range chosen {
+			chosen[i].alone = true
+		}
 	}
 	return chosen, nil
 }
