@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -160,6 +161,13 @@ func watched(t *testing.T, address string) (proxy string, aborted <-chan string)
 				paths <- r.URL.Path
 			}
 		}()
+		// Ollama may answer before the proxy has seen the end of a body that it passes on as it comes, and then
+		// the server closes the body, for which the transport gives up the answer too.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // the client has left
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		forward.ServeHTTP(w, r)
 	}))
 	t.Cleanup(s.Close)
