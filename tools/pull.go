@@ -38,6 +38,7 @@ func pull(run transferFunc[string]) Tool {
 		Effect:    Writes,
 		Toolset:   Models,
 		UsesModel: true,
+		OpenWorld: true,
 		Outlives:  true,
 	}, func(ctx context.Context, in pullInput, c *call) (pullOutput, error) {
 		model, _, err := c.named(ctx, in.Model)

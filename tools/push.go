@@ -35,6 +35,7 @@ func push(run transferFunc[ollama.Name], source sourceFunc) Tool {
 		Effect:    Destroys, // what the registry had under the name
 		Toolset:   Library,
 		UsesModel: true,
+		OpenWorld: true,
 	}, func(ctx context.Context, in pushInput, c *call) (pushOutput, error) {
 		model, _, err := c.named(ctx, in.Model)
 		if err != nil {

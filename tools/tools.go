@@ -100,6 +100,7 @@ type Tool struct {
 	Effect      Effect
 	Toolset     Toolset
 	UsesModel   bool // runs, loads, unloads or changes one
+	OpenWorld   bool // reaches beyond the user's own machines
 	Outlives    bool // a long tool that goes on, as a job, when its caller cancels the call
 	Input       *schema.Schema
 	Output      json.RawMessage // JSON Schema of structuredContent
@@ -148,7 +149,7 @@ func Register(s *server.MCPServer, tools []Tool) {
 
 // definition is the tool as tools/list shows it.
 func (t *Tool) definition() mcp.Tool {
-	no, reads, destroys := false, t.Effect == Reads, t.Effect == Destroys
+	reads, destroys := t.Effect == Reads, t.Effect == Destroys
 	repeatable := true // asking again leaves things as they are, whatever the tool
 	return mcp.Tool{
 		Name:            t.Name,
@@ -160,7 +161,7 @@ func (t *Tool) definition() mcp.Tool {
 			ReadOnlyHint:    &reads,
 			DestructiveHint: &destroys,
 			IdempotentHint:  &repeatable,
-			OpenWorldHint:   &no,
+			OpenWorldHint:   &t.OpenWorld,
 		},
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -115,7 +114,7 @@ func (f *Fleet) persist(ctx context.Context, t *transfer, ask func(context.Conte
 	for pause := minPause; ; pause *= 2 {
 		err := f.move(t, ask(ctx))
 		var e *ollama.Error
-		joined := errors.As(err, &e) && e.Kind == ollama.Busy && e.Status == http.StatusOK
+		joined := errors.As(err, &e) && e.Kind == ollama.Busy && e.Status/100 == 2 // else the host is busy
 		if !joined || pause > maxPause {
 			return err
 		}
