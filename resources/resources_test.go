@@ -306,7 +306,7 @@ func reference(c *Catalog) string {
 	}
 	b.WriteString("\nEach installed model is in `resources/list` too.\n\n## Changes\n\n" +
 		"Subscribe to a resource (`resources/subscribe`, or the filter of `subscriptions/listen` since 2026-07-28). While\n" +
-		"somebody is subscribed the server looks every `--poll`, and at once after its own loads and unloads:\n\n" +
+		"somebody is subscribed the server looks every `--poll`, and at once after what it changed itself:\n\n" +
 		"| what happened | `updated` for | |\n|---|---|---|\n" +
 		"| a model was loaded, unloaded, or takes other memory | `ollama://running`, `ollama://models`, `ollama://models/{+name}` | |\n" +
 		"| a model was installed, removed | `ollama://models`, `ollama://models/{+name}` | `list_changed` |\n" +
