@@ -77,5 +77,4 @@ report.protocol = plan.sdk === 1 ? wire.protocolVersion ?? null : client.getNego
 client.onerror = undefined // closing aborts its own streams
 await wire.terminateSession?.()
 await client.close()
-console.log(JSON.stringify(report))
-process.exit()
+process.stdout.write(JSON.stringify(report) + '\n', () => process.exit()) // exit would cut what a pipe has not taken
