@@ -88,7 +88,7 @@ func (c *Pass) Leave() {
 // count counts the call against the rules that are chosen among those that allow it. What
 // can be given back is taken first: a call that is refused for calls at once costs nothing.
 func (c *Pass) count(ctx context.Context, chosen func(*rule) bool) error {
-	tool := c.policy.set(c.tool)
+	tool := c.policy.set(c.tool) &^ c.policy.follow
 	rules := slices.DeleteFunc(slices.Clone(c.view.allow), func(r *rule) bool { return r.tools&tool == 0 || !chosen(r) })
 	for _, r := range rules {
 		if n := r.limits.ParallelCalls; n != nil {

@@ -21,6 +21,7 @@ import (
 type Tool struct {
 	Name      string
 	UsesModel bool // runs, loads or unloads one; another tool is allowed with those alone that such a tool is allowed with
+	Follows   bool // sees to calls that were counted when they came: it is not counted itself
 }
 
 // Options say what a policy is for. The zero value has no tools.
@@ -37,6 +38,7 @@ type Policy struct {
 	tools   map[string]toolSet // each tool's own bit
 	all     toolSet
 	users   toolSet // those that use a model
+	follow  toolSet // those that are not counted
 	limiter Limiter
 	slots   slots
 
@@ -62,6 +64,9 @@ func New(rules []Rule, o Options) (*Policy, error) {
 		p.all |= 1 << i
 		if t.UsesModel {
 			p.users |= 1 << i
+		}
+		if t.Follows {
+			p.follow |= 1 << i
 		}
 	}
 	var errs []error

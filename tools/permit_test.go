@@ -238,6 +238,9 @@ func TestRateAndParallelCalls(t *testing.T) {
 		if r.error == nil || r.error.Kind != kindBusy || !r.error.Retryable || !strings.Contains(r.content[0], "1 call") {
 			t.Errorf("a second call beside the one that is allowed: %+v, want kind busy", r.error)
 		}
+		if r := b.call(as("ci"), "jobs", `{}`); r.IsError {
+			t.Errorf("jobs beside the one call that is allowed: %+v, want it let in: it sees to that call", r.error)
+		}
 		if r := <-done; r.IsError {
 			t.Errorf("the call that runs: %+v", r.error)
 		}
@@ -249,6 +252,9 @@ func TestRateAndParallelCalls(t *testing.T) {
 		}
 		if r.error.Kind != kindRateLimited || !r.error.Retryable || !strings.Contains(r.content[0], "3 calls a minute") || !strings.Contains(r.content[0], "in 11s") {
 			t.Errorf("a call above the rate: %+v, want kind rate_limited and when to come back", r.error)
+		}
+		if r := b.call(as("ci"), "jobs", `{}`); r.IsError {
+			t.Errorf("jobs above the rate: %+v, want it let in", r.error)
 		}
 		time.Sleep(11 * time.Second)
 		if r := b.call(as("ci"), "list_models", `{}`); r.IsError {
