@@ -102,7 +102,7 @@ func (s *service) server() *server.MCPServer {
 	}
 	srv := server.NewMCPServer("ollama-mcp", buildVersion(), append(s.read.catalog.ServerOptions(),
 		server.WithTitle("Ollama"),
-		server.WithInstructions(tools.Instructions),
+		server.WithInstructions(tools.Instructions(s.tools)),
 		server.WithToolCapabilities(true),
 		server.WithToolFilter(tools.Visible(s.rules)),
 	)...)

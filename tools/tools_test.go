@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,8 +97,33 @@ func TestWholeSet(t *testing.T) {
 			}
 		}
 	}
-	if n := strings.Count(Instructions, "\n") + 1; n > 15 {
+	if n := strings.Count(Instructions(set), "\n") + 1; n > 15 {
 		t.Errorf("server instructions take %d lines, want at most 15", n)
+	}
+}
+
+// TestInstructionsNameOfferedTools: a model is told of no tool that it has not.
+func TestInstructionsNameOfferedTools(t *testing.T) {
+	f := idle()
+	defer f.Close()
+	all := toolSet(t, f)
+	for _, line := range hints {
+		for _, h := range line {
+			for _, name := range h.tools {
+				if !slices.ContainsFunc(all, func(t Tool) bool { return t.Name == name }) {
+					t.Errorf("the hint %q is for the tool %s, which there is not", h.words, name)
+				}
+			}
+		}
+	}
+	told := Instructions(all[:1])
+	for _, tool := range all[1:] {
+		if strings.Contains(told, tool.Name+":") || strings.Contains(told, "cancel_job") {
+			t.Errorf("instructions with %s alone speak of %s: %s", all[0].Name, tool.Name, told)
+		}
+	}
+	if !strings.Contains(told, all[0].Name+":") {
+		t.Errorf("instructions with %s alone do not speak of it: %s", all[0].Name, told)
 	}
 }
 
