@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"iter"
 	"net"
 	"net/http"
@@ -96,14 +97,19 @@ func (c *Client) Tags(ctx context.Context) ([]Model, error) {
 	return a.Models, err
 }
 
-// PS lists the loaded models.
+// PS lists the loaded models. Ollama crashes on it at times while a model is being unloaded
+// (0.17.4, server/routes.go, PsHandler): then it is asked again, once.
 func (c *Client) PS(ctx context.Context) ([]Running, error) {
 	type answer struct {
 		Models []Running `json:"models"`
 	}
-	a, err := fetch(ctx, c, request{op: "ps", path: "/api/ps", quick: true},
-		func(a *answer) bool { return a.Models != nil })
-	return a.Models, err
+	for again := false; ; again = true {
+		a, err := fetch(ctx, c, request{op: "ps", path: "/api/ps", quick: true},
+			func(a *answer) bool { return a.Models != nil })
+		if e, ok := errors.AsType[*Error](err); !ok || e.Status != http.StatusInternalServerError || again {
+			return a.Models, err
+		}
+	}
 }
 
 // Generate streams an answer to a prompt. The stream ends with a chunk whose Done is

@@ -374,3 +374,21 @@ func TestConcurrency(t *testing.T) {
 	c.Close()
 	f.Close()
 }
+
+// Ollama crashes on ps now and then while a model is being unloaded: it is asked again, once.
+func TestPSAsksAgain(t *testing.T) {
+	for times, want := range map[int]struct {
+		fails    bool
+		requests int
+	}{1: {false, 2}, 0: {true, 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			crash := ollamatest.Crash()
+			crash.Times = times
+			f := ollamatest.NewPipeFake(ollamatest.Script{Faults: map[string]ollamatest.Fault{"/api/ps": crash}})
+			_, err := client(t, f).PS(t.Context())
+			if n := f.Seen().Requests["/api/ps"]; isKind(err, ollama.Failed) != want.fails || n != want.requests {
+				t.Errorf("PS of an Ollama that crashes %d times (0: each time): %v after %d requests, want it to fail: %v, after %d", times, err, n, want.fails, want.requests)
+			}
+		})
+	}
+}

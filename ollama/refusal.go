@@ -72,6 +72,9 @@ func (x *exchange) refused(res *http.Response) error {
 	if !ours {
 		said = excerpt(body)
 	}
+	if res.StatusCode == http.StatusInternalServerError && len(bytes.TrimSpace(body)) == 0 {
+		said, ours = crashed, true
+	}
 	if to := res.Header.Get("Location"); to != "" && res.StatusCode/100 == 3 {
 		said, ours = "redirects to "+withoutQuery(to), false
 	}
@@ -80,6 +83,10 @@ func (x *exchange) refused(res *http.Response) error {
 	e.RetryAfter = retryAfter(res.Header.Get("Retry-After"))
 	return e
 }
+
+// crashed is what an empty answer of status 500 says: gin gives it where a handler panics
+// (github.com/gin-gonic/gin, recovery.go).
+const crashed = "it crashed on this request; its own log says why"
 
 // unexpected says what is wrong with a body of status 200 that is not what was asked for.
 func (x *exchange) unexpected(body []byte) error {

@@ -65,6 +65,7 @@ func TestRefusals(t *testing.T) {
 		{"option type", status("500 Internal Server Error", "", `{"error":"option \"top_k\" must be of type integer"}`), Error{Kind: Invalid, Status: 500, Message: `option "top_k" must be of type integer`}},
 		{"schema", status("500 Internal Server Error", "", `{"error":"invalid JSON schema in format"}`), Error{Kind: Invalid, Status: 500, Message: "invalid JSON schema in format"}},
 		{"format", status("500 Internal Server Error", "", `{"error":"invalid format: \"xml\"; expected \"json\" or a valid JSON Schema object"}`), Error{Kind: Invalid, Status: 500, Message: `invalid format: "xml"; expected "json" or a valid JSON Schema object`}},
+		{"crashed", status("500 Internal Server Error", "", ""), Error{Kind: Failed, Status: 500, Message: crashed}},
 		{"another 500", status("500 Internal Server Error", "", `{"error":"unexpected EOF"}`), Error{Kind: Failed, Status: 500, Message: "unexpected EOF"}},
 		{"object", status("500 Internal Server Error", "", `{"error":{"code":500,"message":"out of memory"}}`), Error{Kind: LoadFailed, Status: 500, Message: "out of memory"}},
 		{"strange object", status("500 Internal Server Error", "", `{"error":{"x":1}}`), Error{Kind: Failed, Status: 500, Message: `{"x":1}`}},

@@ -29,6 +29,7 @@ func statusFaults() []Fault {
 		TooManyRequests(),
 		Status("500 out of memory", http.StatusInternalServerError, jsonType, oom, ollama.LoadFailed),
 		Status("500 other", http.StatusInternalServerError, jsonType, `{"error":"unexpected EOF"}`, ollama.Failed),
+		Crash(),
 		Status("503 busy", http.StatusServiceUnavailable, jsonType, busy, ollama.Busy),
 	}
 }
@@ -53,6 +54,11 @@ func foreignFaults() []Fault {
 // Status answers every request with one status and body.
 func Status(name string, status int, contentType, body string, kinds ...ollama.Kind) Fault {
 	return Fault{Name: name, Kinds: kinds, serve: func(c *call) { c.write(status, contentType, []byte(body)) }}
+}
+
+// Crash is a handler of Ollama that panics.
+func Crash() Fault {
+	return Status("500 empty", http.StatusInternalServerError, "", "", ollama.Failed)
 }
 
 // TooManyRequests is Ollama's cloud at its limit, with a Retry-After of [RetryAfter].
