@@ -75,8 +75,8 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 // be waited for again. Of a call only its caller may wait.
 //
 // When ctx ends before d, its error is returned, and a job runs on. A call is cancelled,
-// and waited for at most Options.Grace; if it Outlives, it becomes a job. What has ended by
-// then is returned without an error.
+// and waited for at most Options.Grace; if it Outlives, it becomes a job in place of that, as
+// long as there is room. What has ended by then is returned without an error.
 func (j *Job) Wait(ctx context.Context, d time.Duration, tell func(Update)) (Status, error) {
 	j.follow(ctx, d, tell)
 	givenUp := context.Cause(ctx)
@@ -134,8 +134,8 @@ func (j *Job) toldUpTo(offset int) int {
 }
 
 // leave decides what becomes of a call that runs when its caller's wait is over: a job if
-// there is room, or, when the caller gave it up for whatever cause, it is stopped unless it
-// outlives that.
+// there is room. One that the caller gave up, for whatever cause, is stopped unless it is a
+// job that outlives that: what nobody can list nobody could stop.
 func (j *Job) leave(givenUp error) (stopped bool) {
 	t := j.table
 	t.mu.Lock()
@@ -143,12 +143,14 @@ func (j *Job) leave(givenUp error) (stopped bool) {
 	switch {
 	case j.state != Running || j.id != "":
 		return false
-	case givenUp != nil && !j.call.Outlives:
-		j.stop(Cancelled, givenUp)
-		return true
+	case givenUp == nil:
+		t.publish(j)
+		return false
+	case j.call.Outlives && t.publish(j):
+		return false
 	}
-	t.publish(j)
-	return false
+	j.stop(Cancelled, givenUp)
+	return true
 }
 
 // Watch yields what is new since an offset in the text: at first where the call stands if

@@ -105,7 +105,7 @@ type Call struct {
 	Owner string // who may ask for it when it is a job
 	Tool  string
 	// Outlives is set for work that goes on when its caller cancels the call: it is a job
-	// then. Other work is cancelled.
+	// then. Other work, and work for which as a job there is no room, is cancelled.
 	Outlives bool
 }
 

@@ -203,8 +203,10 @@ func (m *model) leave(c *modelCall) error {
 	case c.isJob:
 		want = context.Canceled
 	case c.outlives:
-		want = context.Canceled
-		m.publish(c)
+		if want = context.Canceled; !m.publish(c) {
+			want = nil
+			m.end(c, Cancelled, 0)
+		}
 	default:
 		m.end(c, Cancelled, 0)
 	}

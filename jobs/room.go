@@ -10,13 +10,14 @@ import (
 
 // All functions of this file but expire want t.mu held.
 
-// publish makes a call a job if there is room.
-func (t *Table) publish(j *Job) {
+// publish makes a call a job if there is room, and reports whether it has.
+func (t *Table) publish(j *Job) bool {
 	if t.runningOf(j.call.Owner) >= t.opts.MaxRunning || len(t.jobs) >= t.opts.Max && !t.evict() {
-		return
+		return false
 	}
 	j.id = strings.ToLower(rand.Text()) // base32 of at least 128 random bits
 	t.jobs[j.id] = j
+	return true
 }
 
 // runningOf returns how many jobs of an owner run.

@@ -57,6 +57,26 @@ func TestFullOfOneOwner(t *testing.T) {
 	})
 }
 
+// Work that its caller gives up is stopped where it cannot be listed, also if it outlives
+// its caller: else it would run beside all limits.
+func TestGivenUpWithNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable(t, Options{MaxRunning: 1})
+		gone, giveUp := context.WithCancelCause(t.Context())
+		giveUp(errBroken)
+		for i, want := range []State{Running, Cancelled, Cancelled} {
+			j := table.Start(gone, Call{Owner: "ann", Outlives: true}, answers(nil, "a", "b"))
+			s, err := j.Wait(gone, time.Minute, nil)
+			if s.State != want || (s.ID != "") != (want == Running) || errors.Is(err, context.Canceled) != (want == Running) {
+				t.Errorf("Wait for number %d, of which one may run, given up: %+v, %v; want %s", i+1, s, err, want)
+			}
+		}
+		if list := table.List("ann"); len(list) != 1 || len(table.running) != 1 {
+			t.Errorf("%d run, and %+v are listed; want the same one", len(table.running), list)
+		}
+	})
+}
+
 // A full table makes room of what has ended, and of nothing else.
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
