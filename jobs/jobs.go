@@ -46,7 +46,8 @@ var (
 type Options struct {
 	// TTL is how long a job is kept after its end. Default 1 h.
 	TTL time.Duration
-	// Max is how many jobs there may be, running or ended. Default 1,000.
+	// Max is how many jobs there may be, running or ended. Default 1,000. Of what ended, the
+	// oldest of the owner who has most goes first, when there are as many, or MaxBytes of them.
 	Max int
 	// MaxRunning is how many jobs of one owner may run. Default 256.
 	MaxRunning int

@@ -37,7 +37,7 @@ func steps() *rapid.Generator[[]step] {
 			n:     rapid.IntRange(0, 400).Draw(t, "n"),
 			flag:  rapid.Bool().Draw(t, "flag"),
 		}
-	}), 1, 60)
+	}), 30, 90)
 }
 
 // modelCall is what a call has to be, and its work, which does what it is told.
@@ -84,16 +84,42 @@ func (m *model) kept() (jobs int, bytes int64) {
 	return jobs, bytes
 }
 
-// trim drops what ended first until what is kept fits.
+// trim drops what has expired, and then, until what is kept fits, what ended first of the
+// owner of most.
 func (m *model) trim(maxJobs int) {
 	for len(m.ended) > 0 {
 		jobs, bytes := m.kept()
-		if jobs <= maxJobs && bytes <= modelBytes && time.Since(m.ended[0].ended) < modelTTL {
+		var at int
+		switch {
+		case time.Since(m.ended[0].ended) >= modelTTL:
+		case bytes > modelBytes:
+			at = m.oldestOfMost(func(c *modelCall) int64 { return int64(len(c.text)) + c.result })
+		case jobs > maxJobs:
+			at = m.oldestOfMost(func(*modelCall) int64 { return 1 })
+		default:
 			return
 		}
-		m.ended[0].gone = true
-		m.ended = m.ended[1:]
+		m.ended[at].gone = true
+		m.ended = slices.Delete(m.ended, at, at+1)
 	}
+}
+
+func (m *model) oldestOfMost(holds func(*modelCall) int64) int {
+	of := func(owner string) (sum int64) {
+		for _, c := range m.calls {
+			if c.isJob && !c.gone && c.owner == owner {
+				sum += holds(c)
+			}
+		}
+		return sum
+	}
+	owner := m.ended[0].owner
+	for _, c := range m.ended {
+		if of(c.owner) > of(owner) {
+			owner = c.owner
+		}
+	}
+	return slices.IndexFunc(m.ended, func(c *modelCall) bool { return c.owner == owner })
 }
 
 func (m *model) end(c *modelCall, as State, result int64) {

@@ -12,7 +12,7 @@ import (
 
 // publish makes a call a job if there is room, and reports whether it has.
 func (t *Table) publish(j *Job) bool {
-	if t.runningOf(j.call.Owner) >= t.opts.MaxRunning || len(t.jobs) >= t.opts.Max && !t.evict() {
+	if t.runningOf(j.call.Owner) >= t.opts.MaxRunning || len(t.jobs) >= t.opts.Max && !t.evict((*Job).one) {
 		return false
 	}
 	j.id = strings.ToLower(rand.Text()) // base32 of at least 128 random bits
@@ -30,24 +30,53 @@ func (t *Table) runningOf(owner string) (n int) {
 	return n
 }
 
-// evict drops the job that ended first, if any has.
-func (t *Table) evict() bool {
-	if len(t.ended) == 0 {
+// evict drops an ended job, if there is one: the oldest of the owner whose jobs, those that run
+// too, hold most of what there is too much of. So who holds little loses nothing to who
+// holds much.
+func (t *Table) evict(holds func(*Job) int64) bool {
+	held := map[string]int64{}
+	for _, j := range t.jobs {
+		held[j.call.Owner] += holds(j)
+	}
+	at := 0
+	for i, j := range t.ended {
+		if held[j.call.Owner] > held[t.ended[at].call.Owner] {
+			at = i
+		}
+	}
+	return t.forget(at)
+}
+
+// one and bytes are what a job holds of the table.
+func (j *Job) one() int64   { return 1 }
+func (j *Job) bytes() int64 { return int64(len(j.text)) + j.result.Bytes }
+
+// forget drops the i-th of the ended, if there are so many.
+func (t *Table) forget(i int) bool {
+	if i >= len(t.ended) {
 		return false
 	}
-	j := t.ended[0]
-	t.ended = slices.Delete(t.ended, 0, 1)
+	j := t.ended[i]
+	t.ended = slices.Delete(t.ended, i, i+1)
 	delete(t.jobs, j.id)
-	t.bytes -= int64(len(j.text)) + j.result.Bytes
+	t.bytes -= j.bytes()
 	return true
 }
 
-// room drops ended jobs until there is room for n more bytes, if it can.
+// room makes room for n more bytes of what has ended, if that is enough.
 func (t *Table) room(n int64) bool {
+	over := t.bytes + n - t.opts.MaxBytes
+	if over <= 0 {
+		return true
+	}
+	for _, j := range t.ended {
+		over -= j.bytes()
+	}
+	if over > 0 {
+		return false
+	}
 	for t.bytes+n > t.opts.MaxBytes {
-		if n > t.opts.MaxBytes || !t.evict() {
-			return false
-		}
+		t.evict((*Job).bytes)
 	}
 	return true
 }
@@ -111,7 +140,7 @@ func (t *Table) expire() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(t.ended) > 0 && time.Since(t.ended[0].ended) >= t.opts.TTL {
-		t.evict()
+		t.forget(0)
 	}
 	t.arm()
 }

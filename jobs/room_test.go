@@ -77,6 +77,67 @@ func TestGivenUpWithNoRoom(t *testing.T) {
 	})
 }
 
+// Who has much in a full table, by number or by bytes, makes room with what is his own.
+func TestNobodyThrowsOutOthers(t *testing.T) {
+	tests := []struct {
+		name    string
+		o       Options
+		running int   // jobs of bob
+		bytes   int64 // of each of his results
+		kept    int   // of his, with those that run
+	}{
+		{"bytes", Options{MaxBytes: 100}, 0, 60, 1},
+		{"number", Options{Max: 3}, 0, 1, 2},
+		{"number with those that run", Options{Max: 3}, 1, 1, 2},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				table := newTable(t, test.o)
+				ended := func(owner string, n int64) *Job {
+					j := published(t, table, owner, func(ctx context.Context, _ Report) (Result, error) { return Result{n, n}, sleep(ctx, time.Second) })
+					<-j.done
+					return j
+				}
+				ann := ended("ann", 10)
+				for range test.running {
+					published(t, table, "bob", func(ctx context.Context, _ Report) (Result, error) { return Result{}, sleep(ctx, time.Hour) })
+				}
+				for range 4 {
+					last := ended("bob", test.bytes)
+					if _, err := table.Find("bob", last.Status().ID); err != nil {
+						t.Errorf("Find of bob's latest: %v", err)
+					}
+				}
+				if _, err := table.Find("ann", ann.Status().ID); err != nil {
+					t.Errorf("Find of ann's only one: %v; want it kept", err)
+				}
+				if n := len(table.List("bob")); n != test.kept {
+					t.Errorf("bob has %d jobs, want %d", n, test.kept)
+				}
+			})
+		})
+	}
+}
+
+// Nothing is dropped where dropping all would not do.
+func TestNothingIsDroppedInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable(t, Options{MaxBytes: 100})
+		ended := published(t, table, "ann", func(ctx context.Context, _ Report) (Result, error) { return Result{nil, 50}, sleep(ctx, time.Second) })
+		<-ended.done
+		running := published(t, table, "bob", answers(nil, strings.Repeat("x", 45), "y"))
+		time.Sleep(1500 * time.Millisecond)
+		large := published(t, table, "bob", func(ctx context.Context, _ Report) (Result, error) { return Result{nil, 60}, nil })
+		<-large.done
+		checkState(t, running, Running)
+		checkState(t, large, Failed)
+		if _, err := table.Find("ann", ended.Status().ID); err != nil {
+			t.Errorf("Find of what had ended, after a result for which there is no room without it either: %v", err)
+		}
+	})
+}
+
 // A full table makes room of what has ended, and of nothing else.
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -160,6 +160,25 @@ func TestShelfIsBounded(t *testing.T) {
 	})
 }
 
+// Who has much on the shelf, by number or by bytes, makes room with what is his own.
+func TestNobodyThrowsOutVectorsOfOthers(t *testing.T) {
+	for name, large := range map[string]json.RawMessage{"bytes": make([]byte, maxShelvedBytes/9), "number": nil} {
+		t.Run(name, func(t *testing.T) {
+			s := NewShelf(time.Hour)
+			ann, _ := s.put(as("ann"), keptVectors{Embeddings: make([]byte, 100)})
+			for range maxShelved + 5 {
+				last, _ := s.put(as("bob"), keptVectors{Embeddings: large})
+				if _, err := s.Read(as("bob"), last); err != nil {
+					t.Fatalf("bob reads his latest: %v", err)
+				}
+			}
+			if _, err := s.Read(as("ann"), ann); err != nil {
+				t.Errorf("ann reads her only one: %v", err)
+			}
+		})
+	}
+}
+
 // speaking is a session of a version of the protocol.
 type speaking struct{ version string }
 

@@ -23,7 +23,7 @@ type Shelf struct {
 	bytes int64
 }
 
-// What a Shelf keeps at most; the oldest goes first.
+// What a Shelf keeps at most; the oldest of the caller who has most goes first.
 const (
 	maxShelved      = 1000
 	maxShelvedBytes = 256 << 20
@@ -72,8 +72,11 @@ func (s *Shelf) put(ctx context.Context, v keptVectors) (id string, ok bool) {
 	id = strings.ToLower(rand.Text()) // base32 of at least 128 random bits
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.kept) >= maxShelved || s.bytes+n > maxShelvedBytes {
-		s.drop(0)
+	for len(s.kept) >= maxShelved {
+		s.drop(s.oldestOfMost(func(*shelved) int64 { return 1 }))
+	}
+	for s.bytes+n > maxShelvedBytes {
+		s.drop(s.oldestOfMost((*shelved).bytes))
 	}
 	s.bytes += n
 	s.kept = append(s.kept, &shelved{id, owner(ctx), v, time.AfterFunc(s.ttl, func() { s.expire(id) })})
@@ -88,13 +91,29 @@ func (s *Shelf) expire(id string) {
 	}
 }
 
-// index and drop want s.mu held.
+// index, oldestOfMost and drop want s.mu held.
 func (s *Shelf) index(id string) int {
 	return slices.IndexFunc(s.kept, func(k *shelved) bool { return k.id == id })
 }
 
+func (k *shelved) bytes() int64 { return int64(len(k.vectors.Embeddings)) }
+
+// oldestOfMost is the index of the oldest of the caller's who holds most.
+func (s *Shelf) oldestOfMost(holds func(*shelved) int64) (at int) {
+	held := map[string]int64{}
+	for _, k := range s.kept {
+		held[k.owner] += holds(k)
+	}
+	for i, k := range s.kept {
+		if held[k.owner] > held[s.kept[at].owner] {
+			at = i
+		}
+	}
+	return at
+}
+
 func (s *Shelf) drop(i int) {
 	s.kept[i].end.Stop()
-	s.bytes -= int64(len(s.kept[i].vectors.Embeddings))
+	s.bytes -= s.kept[i].bytes()
 	s.kept = slices.Delete(s.kept, i, i+1)
 }
