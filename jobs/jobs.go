@@ -32,7 +32,7 @@ var (
 	// ErrNoJob is the answer to an id that is unknown, expired or another owner's.
 	ErrNoJob = errors.New("no such job")
 	// ErrFull is why a call could not become a job: there are Options.Max, and all run, or
-	// Options.MaxRunning of its owner.
+	// Options.MaxRunning of its owner, or those that run were called with too much.
 	ErrFull = errors.New("too many jobs are running")
 	// ErrTooLarge is the error of a job whose result did not fit in Options.MaxBytes.
 	ErrTooLarge = errors.New("the result is too large to be kept")
@@ -51,7 +51,8 @@ type Options struct {
 	Max int
 	// MaxRunning is how many jobs of one owner may run. Default 256.
 	MaxRunning int
-	// MaxBytes bounds what is kept of all calls and jobs, text and results. Default 256 MiB.
+	// MaxBytes bounds what is kept of all calls and jobs: text, results, and what jobs that run
+	// were called with. The last may be half of it, and a quarter of one owner. Default 256 MiB.
 	MaxBytes int64
 	// MaxText bounds the text of one job, in bytes. Default 4 MiB.
 	MaxText int
@@ -91,7 +92,7 @@ type Table struct {
 	running map[*Job]struct{} // jobs, and calls that are not jobs yet
 	jobs    map[string]*Job   // by id
 	ended   []*Job            // those of jobs that have ended, in that order
-	bytes   int64             // text of running, text and results of ended
+	bytes   int64             // text of running, Call.Bytes of those that are jobs, text and results of ended
 	sweep   *time.Timer       // when the first of ended expires; nil before there was one
 	closed  bool
 }
@@ -105,6 +106,9 @@ func New(o Options) *Table {
 type Call struct {
 	Owner string // who may ask for it when it is a job
 	Tool  string
+	// Bytes is what the work holds in memory until it ends, such as its input, at least 0.
+	// While it is waited for that is its caller's to count.
+	Bytes int64
 	// Outlives is set for work that goes on when its caller cancels the call: it is a job
 	// then. Other work, and work for which as a job there is no room, is cancelled.
 	Outlives bool

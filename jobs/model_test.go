@@ -45,6 +45,7 @@ type modelCall struct {
 	job      *Job
 	owner    string
 	outlives bool
+	bytes    int64 // that it is called with
 
 	report Report // of the work
 	ends   chan outcome
@@ -76,7 +77,7 @@ func (m *model) kept() (jobs int, bytes int64) {
 		switch {
 		case c.isJob && !c.gone:
 			jobs++
-			bytes += int64(len(c.text)) + c.result
+			bytes += c.holds()
 		case c.state == Running:
 			bytes += int64(len(c.text))
 		}
@@ -84,17 +85,27 @@ func (m *model) kept() (jobs int, bytes int64) {
 	return jobs, bytes
 }
 
-// trim drops what has expired, and then, until what is kept fits, what ended first of the
-// owner of most.
-func (m *model) trim(maxJobs int) {
+// holds is what is kept of a job.
+func (c *modelCall) holds() int64 {
+	n := int64(len(c.text)) + c.result
+	if c.state == Running {
+		n += c.bytes
+	}
+	return n
+}
+
+// trim drops what has expired, and then, until there is room for more, what ended first of
+// the owner of most.
+func (m *model) trim(moreJobs int, moreBytes int64) {
 	for len(m.ended) > 0 {
 		jobs, bytes := m.kept()
+		jobs, bytes = jobs+moreJobs, bytes+moreBytes
 		var at int
 		switch {
 		case time.Since(m.ended[0].ended) >= modelTTL:
 		case bytes > modelBytes:
-			at = m.oldestOfMost(func(c *modelCall) int64 { return int64(len(c.text)) + c.result })
-		case jobs > maxJobs:
+			at = m.oldestOfMost((*modelCall).holds)
+		case jobs > modelMax:
 			at = m.oldestOfMost(func(*modelCall) int64 { return 1 })
 		default:
 			return
@@ -128,18 +139,28 @@ func (m *model) end(c *modelCall, as State, result int64) {
 		c.text = ""
 		return
 	}
-	m.trim(modelMax)
+	m.trim(0, 0)
 	m.ended = append(m.ended, c)
 }
 
 // publish makes c a job if there is room.
 func (m *model) publish(c *modelCall) bool {
-	m.trim(modelMax - 1)
-	if jobs, _ := m.kept(); jobs >= modelMax {
+	own, all := c.bytes, c.bytes
+	for _, other := range m.calls {
+		if other.isJob && other.state == Running {
+			all += other.bytes
+			if other.owner == c.owner {
+				own += other.bytes
+			}
+		}
+	}
+	if all > modelBytes/2 || own > modelBytes/4 {
 		return false
 	}
-	c.isJob = true
-	return true
+	m.trim(1, c.bytes)
+	jobs, _ := m.kept()
+	c.isJob = jobs < modelMax
+	return c.isJob
 }
 
 // step does one step to the table and to the model, and says where they differ.
@@ -167,8 +188,8 @@ func (m *model) step(s step) error {
 		delta := fmt.Sprint(s.n)
 		c.report(Progress{Delta: delta})
 		if c.state == Running {
+			m.trim(0, int64(len(delta)))
 			c.text += delta
-			m.trim(modelMax)
 		}
 	case "end":
 		if c.state != Running {
@@ -185,8 +206,9 @@ func (m *model) step(s step) error {
 }
 
 func (m *model) start(s step) {
-	c := &modelCall{owner: fmt.Sprint(s.n % 2), outlives: s.flag, ends: make(chan outcome), state: Running}
-	c.job = m.table.Start(context.Background(), Call{Owner: c.owner, Outlives: c.outlives}, func(ctx context.Context, report Report) (Result, error) {
+	c := &modelCall{owner: fmt.Sprint(s.n % 2), outlives: s.flag, bytes: int64(s.which), ends: make(chan outcome), state: Running}
+	call := Call{Owner: c.owner, Outlives: c.outlives, Bytes: c.bytes}
+	c.job = m.table.Start(context.Background(), call, func(ctx context.Context, report Report) (Result, error) {
 		c.report = report
 		select {
 		case o := <-c.ends:
@@ -206,7 +228,7 @@ func (m *model) wait(c *modelCall, d time.Duration) error {
 	}
 	s, err := c.job.Wait(context.Background(), d, func(u Update) { c.told += u.Delta })
 	var want error
-	if m.trim(modelMax); c.state == Running && !c.isJob && !m.publish(c) {
+	if m.trim(0, 0); c.state == Running && !c.isJob && !m.publish(c) {
 		want = ErrFull
 	}
 	if s.State != c.state || !errors.Is(err, want) || (s.ID != "") != c.isJob || time.Since(start) != d {
@@ -266,7 +288,7 @@ func (m *model) cancel(c *modelCall, other bool) error {
 
 // check compares what the owners see, and what is kept.
 func (m *model) check() error {
-	m.trim(modelMax)
+	m.trim(0, 0)
 	want, got := map[string][]string{}, map[string][]string{}
 	for _, c := range m.calls {
 		if c.isJob && !c.gone {
@@ -297,7 +319,7 @@ func (m *model) check() error {
 }
 
 // TestModel does random steps to a table and to a model of it. Texts stay so short that
-// they always fit beside a result.
+// they always fit beside results and what calls hold.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		todo := steps().Draw(rt, "steps")

@@ -12,22 +12,30 @@ import (
 
 // publish makes a call a job if there is room, and reports whether it has.
 func (t *Table) publish(j *Job) bool {
-	if t.runningOf(j.call.Owner) >= t.opts.MaxRunning || len(t.jobs) >= t.opts.Max && !t.evict((*Job).one) {
+	if !t.mayRun(j.call) || !t.room(j.call.Bytes) || len(t.jobs) >= t.opts.Max && !t.evict((*Job).one) {
 		return false
 	}
 	j.id = strings.ToLower(rand.Text()) // base32 of at least 128 random bits
 	t.jobs[j.id] = j
+	t.bytes += j.call.Bytes
 	return true
 }
 
-// runningOf returns how many jobs of an owner run.
-func (t *Table) runningOf(owner string) (n int) {
+// mayRun reports whether one more job may run. What the jobs that run hold must leave room
+// for text and results, and those of one owner for others.
+func (t *Table) mayRun(c Call) bool {
+	number, own, all := 0, c.Bytes, c.Bytes
 	for j := range t.running {
-		if j.id != "" && j.call.Owner == owner {
-			n++
+		if j.id == "" {
+			continue
+		}
+		all += j.call.Bytes
+		if j.call.Owner == c.Owner {
+			own += j.call.Bytes
+			number++
 		}
 	}
-	return n
+	return number < t.opts.MaxRunning && all <= t.opts.MaxBytes/2 && own <= t.opts.MaxBytes/4
 }
 
 // evict drops an ended job, if there is one: the oldest of the owner whose jobs, those that run
@@ -48,8 +56,14 @@ func (t *Table) evict(holds func(*Job) int64) bool {
 }
 
 // one and bytes are what a job holds of the table.
-func (j *Job) one() int64   { return 1 }
-func (j *Job) bytes() int64 { return int64(len(j.text)) + j.result.Bytes }
+func (j *Job) one() int64 { return 1 }
+func (j *Job) bytes() int64 {
+	n := int64(len(j.text)) + j.result.Bytes
+	if j.state == Running {
+		n += j.call.Bytes
+	}
+	return n
+}
 
 // forget drops the i-th of the ended, if there are so many.
 func (t *Table) forget(i int) bool {
@@ -114,6 +128,7 @@ func (t *Table) keep(j *Job) {
 		t.bytes -= int64(len(j.text))
 		return
 	}
+	t.bytes -= j.call.Bytes
 	if !t.room(j.result.Bytes) {
 		j.state, j.result, j.err = Failed, Result{}, ErrTooLarge
 	}

@@ -17,15 +17,17 @@ func kept(t *Table) (jobs int, bytes int64) {
 	return len(t.jobs), t.bytes
 }
 
+// sized is work of a second with a result of n bytes.
+func sized(n int64) Work {
+	return func(ctx context.Context, _ Report) (Result, error) { return Result{n, n}, sleep(ctx, time.Second) }
+}
+
 func TestTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := newTable(t, Options{MaxBytes: 100})
-		large := func(n int64) Work {
-			return func(ctx context.Context, _ Report) (Result, error) { return Result{n, n}, sleep(ctx, time.Second) }
-		}
-		first := published(t, table, "ann", large(100))
+		first := published(t, table, "ann", sized(100))
 		<-first.done
-		second := published(t, table, "ann", large(101))
+		second := published(t, table, "ann", sized(101))
 		<-second.done
 		if s := second.Status(); s.State != Failed || !errors.Is(s.Err, ErrTooLarge) || s.Result != (Result{}) {
 			t.Errorf("a result of 101 bytes, of 100: %+v; want failed", s)
@@ -33,7 +35,7 @@ func TestTooLarge(t *testing.T) {
 		if _, err := table.Find("ann", first.Status().ID); err != nil {
 			t.Errorf("Find of the one before: %v; want it kept, as nothing is won without it", err)
 		}
-		answer, err := table.Start(t.Context(), Call{}, large(101)).Wait(t.Context(), time.Hour, nil)
+		answer, err := table.Start(t.Context(), Call{}, sized(101)).Wait(t.Context(), time.Hour, nil)
 		if answer.State != Done || err != nil {
 			t.Errorf("an answer, which is not kept: %s, %v; want done", answer.State, err)
 		}
@@ -53,6 +55,48 @@ func TestFullOfOneOwner(t *testing.T) {
 		<-first.done
 		if s, err := j.Wait(t.Context(), 0, nil); err != nil || s.ID == "" {
 			t.Errorf("Wait after the owner's job has ended = %+v, %v; want a job", s, err)
+		}
+	})
+}
+
+// What jobs were called with takes room while they run, half of it at most and a quarter for
+// one owner: then a call does not become a job, and goes on being waited for.
+func TestInputsTakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable(t, Options{MaxBytes: 100})
+		call := func(owner string, n int64) (*Job, Status, error) {
+			j := table.Start(t.Context(), Call{Owner: owner, Bytes: n}, answers(nil, "a"))
+			s, err := j.Wait(t.Context(), 0, nil)
+			return j, s, err
+		}
+		checkBytes := func(want int64) {
+			t.Helper()
+			if _, bytes := kept(table); bytes != want {
+				t.Errorf("%d bytes are kept, want %d", bytes, want)
+			}
+		}
+		<-published(t, table, "eve", sized(60)).done
+		for _, test := range []struct {
+			owner string
+			bytes int64
+			err   error
+		}{{"ann", 26, ErrFull}, {"ann", 20, nil}, {"ann", 6, ErrFull}, {"bob", 25, nil}, {"cem", 6, ErrFull}, {"cem", 5, nil}} {
+			if _, s, err := call(test.owner, test.bytes); !errors.Is(err, test.err) || (s.ID == "") != (test.err != nil) {
+				t.Errorf("%s calls with %d bytes: %+v, %v; want %v", test.owner, test.bytes, s, err, test.err)
+			}
+		}
+		if list := table.List("eve"); len(list) != 0 {
+			t.Errorf("%+v is kept of what had ended, want nothing: there was no room", list)
+		}
+		checkBytes(50)
+		j, _, _ := call("ann", 26)
+		if s, err := j.Wait(t.Context(), time.Hour, nil); s.State != Done || s.ID != "" || err != nil {
+			t.Errorf("Wait again for a call that found no room: %+v, %v; want its answer", s, err)
+		}
+		synctest.Wait()
+		checkBytes(6) // text and result of three jobs
+		if _, s, err := call("ann", 25); s.ID == "" || err != nil {
+			t.Errorf("a call when the jobs have ended: %+v, %v; want a job", s, err)
 		}
 	})
 }
@@ -95,7 +139,7 @@ func TestNobodyThrowsOutOthers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				table := newTable(t, test.o)
 				ended := func(owner string, n int64) *Job {
-					j := published(t, table, owner, func(ctx context.Context, _ Report) (Result, error) { return Result{n, n}, sleep(ctx, time.Second) })
+					j := published(t, table, owner, sized(n))
 					<-j.done
 					return j
 				}
@@ -124,11 +168,11 @@ func TestNobodyThrowsOutOthers(t *testing.T) {
 func TestNothingIsDroppedInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := newTable(t, Options{MaxBytes: 100})
-		ended := published(t, table, "ann", func(ctx context.Context, _ Report) (Result, error) { return Result{nil, 50}, sleep(ctx, time.Second) })
+		ended := published(t, table, "ann", sized(50))
 		<-ended.done
-		running := published(t, table, "bob", answers(nil, strings.Repeat("x", 45), "y"))
+		running := published(t, table, "bob", answers(nil, strings.Repeat("x", 45), "", ""))
 		time.Sleep(1500 * time.Millisecond)
-		large := published(t, table, "bob", func(ctx context.Context, _ Report) (Result, error) { return Result{nil, 60}, nil })
+		large := published(t, table, "bob", sized(60))
 		<-large.done
 		checkState(t, running, Running)
 		checkState(t, large, Failed)

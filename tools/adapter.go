@@ -36,6 +36,7 @@ type call struct {
 
 // request is what a call asks for, once its arguments have been read.
 type request struct {
+	size int      // of its arguments, in bytes
 	wait *float64 // seconds until it is a job; nil when the caller does not say
 	run  func(context.Context, *call) outcome
 }
@@ -85,6 +86,7 @@ func define[In, Out any, P interface {
 		if err := in.Decode(args, input); err != nil {
 			return r, err
 		}
+		r.size = len(args)
 		if p, ok := any(input).(patient); ok {
 			r.wait = p.seconds()
 		}
@@ -135,7 +137,7 @@ func (t *Tool) answer(ctx context.Context, args json.RawMessage, requestID strin
 		return t.result(ctx, o, requestID, start), o.err
 	}
 	if t.defers(ctx) {
-		return t.await(ctx, r.wait, report, work)
+		return t.await(ctx, r, report, work)
 	}
 	c := &call{report: func(Progress) {}}
 	if report != nil {

@@ -90,13 +90,14 @@ func duration(seconds *float64, otherwise time.Duration) time.Duration {
 
 // await runs work and waits for it as long as the caller asks: then it is a job. While there
 // is no room for one it waits on.
-func (t *Tool) await(ctx context.Context, wait *float64, report Report, work func(context.Context, *call) (*mcp.CallToolResult, error)) *mcp.CallToolResult {
-	j := t.jobs.Start(ctx, jobs.Call{Owner: owner(ctx), Tool: t.Name, Outlives: t.Outlives}, func(ctx context.Context, report jobs.Report) (_ jobs.Result, err error) {
+func (t *Tool) await(ctx context.Context, r request, report Report, work func(context.Context, *call) (*mcp.CallToolResult, error)) *mcp.CallToolResult {
+	c := jobs.Call{Owner: owner(ctx), Tool: t.Name, Bytes: int64(r.size), Outlives: t.Outlives}
+	j := t.jobs.Start(ctx, c, func(ctx context.Context, report jobs.Report) (_ jobs.Result, err error) {
 		defer t.recovered(&err)
 		r, err := work(ctx, &call{report: report})
 		return jobs.Result{Value: r, Bytes: weight(r)}, err
 	})
-	tell, most := telling(report), duration(wait, t.maxWait)
+	tell, most := telling(report), duration(r.wait, t.maxWait)
 	if !t.asks(ctx) {
 		most = maxSeconds * time.Second
 	}

@@ -316,6 +316,23 @@ func TestNoRoomForAJob(t *testing.T) {
 	})
 }
 
+// While a job works on what it was called with, that takes room of other calls.
+func TestArgumentsOfJobsTakeRoom(t *testing.T) {
+	onFake(t, ollamatest.Script{LoadDelay: 3 * time.Minute, Vector: circle}, fleet.Options{}, func(b *bench) {
+		small := jobs.New(jobs.Options{MaxBytes: 8000})
+		defer endJobs(t, small)
+		for i := range b.set {
+			b.set[i].jobs = small
+		}
+		args := arguments(t, map[string]any{"query": "q", "documents": numbered(1, 1500), "wait": 0})
+		b.becomes(b.t.Context(), "rank", args)
+		if r := b.call(b.t.Context(), "rank", args); r.fields["ranked"] != 1.0 || len(small.List("local")) != 1 {
+			t.Errorf("rank with 1,500 bytes beside a job with as many, of 2,000: %s; want the answer", r.everything())
+		}
+		b.becomes(b.t.Context(), "load", `{"model":"tiny","wait":0}`)
+	})
+}
+
 func TestVectorsOfAJob(t *testing.T) {
 	onFake(t, ollamatest.Script{LoadDelay: 2 * time.Second, Vector: func(string) []float32 { return []float32{1, 0} }}, fleet.Options{}, func(b *bench) {
 		job, _ := b.becomes(b.t.Context(), "embed", `{"input":["a"],"wait":1}`)
