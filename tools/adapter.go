@@ -137,7 +137,11 @@ func (t *Tool) answer(ctx context.Context, args json.RawMessage, requestID strin
 		return t.result(ctx, o, requestID, start), o.err
 	}
 	if t.defers(ctx) {
-		return t.await(ctx, r, report, work)
+		result, over := t.await(ctx, r, report, work)
+		if over {
+			pass.Leave() // for work that never began because the server ends
+		}
+		return result
 	}
 	c := &call{report: func(Progress) {}}
 	if report != nil {

@@ -89,8 +89,8 @@ func duration(seconds *float64, otherwise time.Duration) time.Duration {
 }
 
 // await runs work and waits for it as long as the caller asks: then it is a job. While there
-// is no room for one it waits on.
-func (t *Tool) await(ctx context.Context, r request, report Report, work func(context.Context, *call) (*mcp.CallToolResult, error)) *mcp.CallToolResult {
+// is no room for one it waits on. It reports whether the call is over.
+func (t *Tool) await(ctx context.Context, r request, report Report, work func(context.Context, *call) (*mcp.CallToolResult, error)) (_ *mcp.CallToolResult, over bool) {
 	c := jobs.Call{Owner: owner(ctx), Tool: t.Name, Bytes: int64(r.size), Outlives: t.Outlives}
 	j := t.jobs.Start(ctx, c, func(ctx context.Context, report jobs.Report) (_ jobs.Result, err error) {
 		defer t.recovered(&err)
@@ -107,15 +107,15 @@ func (t *Tool) await(ctx context.Context, r request, report Report, work func(co
 	}
 	switch {
 	case s.State != jobs.Running:
-		return resultOf(s)
+		return resultOf(s), true
 	case err != nil:
-		return failed(problem(err, "", nil))
+		return failed(problem(err, "", nil)), false
 	}
 	return toResult(&deferredOutput{
 		Note: fmt.Sprintf("Not done yet: it goes on as job %s. Call jobs with id %[1]s and wait %g for the result; cancel_job stops it.",
 			s.ID, t.maxWait.Seconds()),
 		deferrable: deferrable{Job: view(s)},
-	})
+	}), false
 }
 
 func owner(ctx context.Context) string { return auth.FromContext(ctx).Name }

@@ -293,6 +293,19 @@ func TestJobsUnderPolicy(t *testing.T) {
 	})
 }
 
+// A call that comes when the jobs have been shut down holds nothing of its caller's.
+func TestCallAfterTheEndOfJobs(t *testing.T) {
+	one := []policy.Rule{{Limits: policy.Limits{ParallelCalls: new(1)}, Tools: []string{"generate"}}, {Tools: []string{"jobs"}}}
+	underPolicy(t, sixSeconds, fleet.Options{}, one, func(b *bench) {
+		endJobs(b.t, b.jobs)
+		for range 2 {
+			if r := b.call(as("ci"), "generate", `{"prompt":"x"}`); r.error == nil || r.error.Kind != kindCanceled || !strings.Contains(r.error.Message, "shut down") {
+				t.Errorf("generate after the end of the jobs: %s; want to be told that the server shut down", r.everything())
+			}
+		}
+	})
+}
+
 // With no room for another job, calls are waited for, and still stop when given up.
 func TestNoRoomForAJob(t *testing.T) {
 	script := sixSeconds
