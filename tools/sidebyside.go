@@ -102,6 +102,14 @@ func (t *together) part(i int, model ollama.Name) Report {
 	}
 }
 
+func (o *generateOutput) bytes() int {
+	n := o.answerOutput.bytes()
+	for i := range o.Answers {
+		n += o.Answers[i].bytes()
+	}
+	return n
+}
+
 func (o *generateOutput) words() []string {
 	if o.Answers == nil {
 		return o.answerOutput.words()
