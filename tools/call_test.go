@@ -310,6 +310,10 @@ func TestPhases(t *testing.T) {
 		if want := []string{"queued", "loading", "prompt", "thinking", "generating"}; !slices.Equal(r.phases, want) {
 			t.Errorf("phases %v, want %v", r.phases, want)
 		}
+		order := func(a, b string) int { return slices.Index(phasesOfAnswer, a) - slices.Index(phasesOfAnswer, b) }
+		if !slices.IsSortedFunc(r.phases, order) {
+			t.Errorf("phases %v are not in the order of %v", r.phases, phasesOfAnswer)
+		}
 	})
 }
 

@@ -20,7 +20,7 @@ func sideBySide(ctx context.Context, c *call, choose chooseFunc, run generateFun
 	}
 	out := generateOutput{Answers: make([]answerOutput, len(names))}
 	errs := make([]error, len(names))
-	together := &together{report: c.report, parts: make([]Progress, len(names))}
+	together := newTogether(c.report, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {
 		one := in
@@ -29,9 +29,11 @@ func sideBySide(ctx context.Context, c *call, choose chooseFunc, run generateFun
 			err = one.within(limits)
 		}
 		if errs[i] = err; err != nil {
+			together.end(i)
 			continue
 		}
 		wg.Go(func() {
+			defer together.end(i)
 			errs[i] = c.tool.safely(func() (err error) {
 				out.Answers[i], err = one.answer(ctx, name, run, together.part(i, name))
 				return err
@@ -75,11 +77,32 @@ func (in *generateInput) distinct() ([]ollama.Name, error) {
 	return names, nil
 }
 
-// together makes one progress of those of several answers.
+// together makes one progress of those of several answers. Its phase is the least advanced
+// of those that are under way, and never goes back: were it that of who reported last, it
+// would change with every token.
 type together struct {
-	mu     sync.Mutex // guards parts, and the order of the reports
 	report Report
+
+	mu     sync.Mutex // guards what follows, and the order of the reports
 	parts  []Progress
+	phases []int // by part, in phasesOfAnswer
+	phase  int   // of all, there
+}
+
+// phasesOfAnswer are those of an answer in their order, and "" of one that has ended.
+var phasesOfAnswer = []string{
+	string(fleet.Queued), string(fleet.Loading), string(fleet.Prompt), string(fleet.Recovering), "thinking", "generating", "",
+}
+
+func newTogether(report Report, n int) *together {
+	return &together{report: report, parts: make([]Progress, n), phases: make([]int, n)}
+}
+
+// end takes an answer out of what the phase is made of.
+func (t *together) end(i int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.phases[i] = len(phasesOfAnswer) - 1
 }
 
 // part takes the progress of one answer. Its text is left out: nobody could tell whose it is.
@@ -87,8 +110,9 @@ func (t *together) part(i int, model ollama.Name) Report {
 	return func(p Progress) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.parts[i] = p
-		sum := Progress{Phase: p.Phase, Message: func() string { return short(model) + ": " + p.Message() }}
+		t.parts[i], t.phases[i] = p, slices.Index(phasesOfAnswer, p.Phase)
+		t.phase = max(t.phase, slices.Min(t.phases))
+		sum := Progress{Phase: phasesOfAnswer[t.phase], Message: func() string { return short(model) + ": " + p.Message() }}
 		limited := true
 		for _, p := range t.parts {
 			sum.Done += p.Done

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/ollama/ollamatest"
@@ -87,21 +89,47 @@ func TestSideBySideAtOnce(t *testing.T) {
 				t.Errorf("progress %+v after %v tokens: want no fewer, of 4, and no text", p, done)
 			}
 			done = p.Done
-			model, _, _ := strings.Cut(p.Message(), ": ")
-			said[model+" "+p.Phase] = true
+			said[p.Message()] = true
 		})
 		if done != 4 {
 			t.Errorf("two answers of 2 tokens: the progress ends at %v, want 4", done)
 		}
-		for _, want := range []string{"a prompt", "b prompt", "a generating", "b generating"} {
+		for _, want := range []string{"a: a is reading the prompt", "b: b is reading the prompt", "a: generating 1 token", "b: generating 1 token"} {
 			if !said[want] {
-				t.Errorf("no progress of %q, got %v", want, said)
+				t.Errorf("no progress says %q, got %v", want, said)
 			}
 		}
 		if took := time.Since(start); took > 3*time.Second {
 			t.Errorf("two answers of 2 s took %s, want them at once", took)
 		}
 	})
+}
+
+// The phase of all is the least advanced of those at work, and never goes back.
+func TestPhaseOfAll(t *testing.T) {
+	for _, tt := range []struct{ reports, want string }{
+		{"a:prompt b:prompt a:thinking b:generating a:thinking b:generating a:generating", "queued prompt prompt thinking thinking thinking generating"},
+		{"a:generating a:generating b:loading", "queued queued loading"},
+		{"a:loading b:end a:generating", "queued generating"},
+		{"a:loading b:prompt a:end b:generating", "queued loading generating"},
+		{"a:generating b:generating b:recovering b:queued b:prompt a:generating", "queued generating generating generating generating generating"},
+		{"b:end a:thinking a:generating a:thinking", "thinking generating generating"},
+	} {
+		var got []string
+		all := newTogether(func(p Progress) { got = append(got, p.Phase) }, 2)
+		for r := range strings.FieldsSeq(tt.reports) {
+			who, phase, _ := strings.Cut(r, ":")
+			i := strings.Index("ab", who)
+			if phase == "end" {
+				all.end(i)
+				continue
+			}
+			all.part(i, ollama.Name(who))(Progress{Phase: phase})
+		}
+		if diff := cmp.Diff(tt.want, strings.Join(got, " ")); diff != "" {
+			t.Errorf("the phase of all after %s (-want +got):\n%s", tt.reports, diff)
+		}
+	}
 }
 
 func TestSideBySideUnderPolicy(t *testing.T) {
