@@ -90,21 +90,25 @@ func embed(choose chooseFunc, run embedFunc, shelf *Shelf) Tool {
 			},
 			vectors: make([]ollama.Vectors, len(in.Input)),
 			base64:  in.Encoding == "base64",
+			shelved: in.shelved(),
 		}
 		e.take = e.keep
 		if err := e.embed(ctx, in.Input); err != nil {
 			return embedOutput{}, err
 		}
 		o, err := e.output(&in, start)
-		if err != nil || in.Inline || len(in.Input) <= maxInline {
+		if err != nil || !e.shelved {
 			return o, err
 		}
 		return o.shelve(ctx, shelf, cmp.Or(in.Encoding, "float"))
 	})
 }
 
+// shelved reports whether the vectors go on the shelf.
+func (in *embedInput) shelved() bool { return len(in.Input) > maxInline && !in.Inline }
+
 func (in *embedInput) check(shelf *Shelf) error {
-	if len(in.Input) > maxInline && !in.Inline && shelf == nil {
+	if in.shelved() && shelf == nil {
 		return &argumentError{
 			fmt.Sprintf("%d inputs make more than %d vectors, too many to return unasked", len(in.Input), maxInline),
 			"Set inline to true to have them all in the answer, or send fewer inputs",
@@ -117,7 +121,7 @@ func (in *embedInput) check(shelf *Shelf) error {
 func (o embedOutput) shelve(ctx context.Context, shelf *Shelf, encoding string) (embedOutput, error) {
 	id, ok := shelf.put(ctx, keptVectors{o.Model, o.Count, o.Dimensions, encoding, o.Embeddings, o.Errors})
 	if !ok {
-		return embedOutput{}, errTooMuch
+		return embedOutput{}, errTooMuchToKeep
 	}
 	o.Embeddings, o.Link = nil, embeddingURI+id
 	o.Note += fmt.Sprintf("; kept for %s as the resource %s", shelf.ttl, o.Link)

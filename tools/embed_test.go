@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,22 +135,23 @@ func TestWithoutAShelf(t *testing.T) {
 
 func TestShelfIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		large := json.RawMessage(make([]byte, 100<<20))
+		large := json.RawMessage(make([]byte, maxEntryBytes+1))
 		s := NewShelf(time.Hour)
+		const most = maxShelvedBytes / maxEntryBytes
 		var ids []string
-		for range 3 {
-			id, ok := s.put(t.Context(), keptVectors{Embeddings: large})
+		for range most + 1 {
+			id, ok := s.put(t.Context(), keptVectors{Embeddings: large[1:]})
 			if ids = append(ids, id); !ok {
-				t.Fatal("put of 100 MB: no room")
+				t.Fatalf("put of %d bytes: no room", maxEntryBytes)
 			}
 		}
-		for i, want := range []error{ErrNoEmbedding, nil, nil} {
-			if _, err := s.Read(t.Context(), ids[i]); err != want {
-				t.Errorf("read of %d of three times 100 MB: %v, want %v", i, err, want)
+		for i, id := range ids {
+			if _, err := s.Read(t.Context(), id); (err == nil) != (i > 0) {
+				t.Errorf("read of number %d of %d, of which %d fit: %v", i, most+1, most, err)
 			}
 		}
-		if _, ok := s.put(t.Context(), keptVectors{Embeddings: make([]byte, maxShelvedBytes+1)}); ok || len(s.kept) != 2 {
-			t.Errorf("put of more than fits: %v, and %d are left; want it refused and 2", ok, len(s.kept))
+		if _, ok := s.put(t.Context(), keptVectors{Embeddings: large}); ok || len(s.kept) != most {
+			t.Errorf("put of more than one may be: %v, and %d are left; want it refused and %d", ok, len(s.kept), most)
 		}
 		for range maxShelved + 5 {
 			s.put(t.Context(), keptVectors{})
@@ -162,7 +164,7 @@ func TestShelfIsBounded(t *testing.T) {
 
 // Who has much on the shelf, by number or by bytes, makes room with what is his own.
 func TestNobodyThrowsOutVectorsOfOthers(t *testing.T) {
-	for name, large := range map[string]json.RawMessage{"bytes": make([]byte, maxShelvedBytes/9), "number": nil} {
+	for name, large := range map[string]json.RawMessage{"bytes": make([]byte, maxEntryBytes), "number": nil} {
 		t.Run(name, func(t *testing.T) {
 			s := NewShelf(time.Hour)
 			ann, _ := s.put(as("ann"), keptVectors{Embeddings: make([]byte, 100)})
@@ -176,6 +178,39 @@ func TestNobodyThrowsOutVectorsOfOthers(t *testing.T) {
 				t.Errorf("ann reads her only one: %v", err)
 			}
 		})
+	}
+}
+
+// Vectors that are too many for the shelf end the call early, and the error names the way out.
+func TestTooManyVectorsForTheShelf(t *testing.T) {
+	vector := "[1," + strings.Repeat(" ", maxEntryBytes/60) + "2]"
+	var chunk ollama.EmbedResponse
+	if err := chunk.Embeddings.UnmarshalJSON([]byte("[" + vector + strings.Repeat(","+vector, chunkSize-1) + "]")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args  map[string]any
+		most  int64 // texts that are embedded
+		error string
+	}{
+		{map[string]any{"input": numbered(320, 0)}, 200, "more than 32 MB. Call again with fewer inputs at a time, or with inline set"},
+		{map[string]any{"input": numbered(96, 0), "inline": true}, 96, ""},
+		{map[string]any{"input": numbered(96, 0), "encoding": "base64"}, 96, ""}, // which takes less
+	} {
+		var asked atomic.Int64
+		tool := embed(named, func(_ context.Context, r *ollama.EmbedRequest, _ fleet.Watch) (*ollama.EmbedResponse, error) {
+			asked.Add(int64(len(r.Input)))
+			return &chunk, nil
+		}, NewShelf(time.Hour))
+		tt.args["model"] = "m"
+		got := ""
+		if p := ProblemOf(tool.Call(t.Context(), json.RawMessage(arguments(t, tt.args)), "r", nil)); p != nil {
+			got = p.sentence()
+		}
+		if !strings.Contains(got, tt.error) || (got == "") != (tt.error == "") || asked.Load() > tt.most {
+			t.Errorf("embed of %d inputs with vectors of %d bytes: %q after %d, want %q after %d at most",
+				len(tt.args["input"].([]string)), len(vector), got, asked.Load(), tt.error, tt.most)
+		}
 	}
 }
 

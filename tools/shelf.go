@@ -27,6 +27,7 @@ type Shelf struct {
 const (
 	maxShelved      = 1000
 	maxShelvedBytes = 256 << 20
+	maxEntryBytes   = 32 << 20 // of one call: who reads it gets it whole, and more than once in memory
 )
 
 type shelved struct {
@@ -66,7 +67,7 @@ func (s *Shelf) Read(ctx context.Context, id string) (any, error) {
 // are too large.
 func (s *Shelf) put(ctx context.Context, v keptVectors) (id string, ok bool) {
 	n := int64(len(v.Embeddings))
-	if n > maxShelvedBytes {
+	if n > maxEntryBytes {
 		return "", false
 	}
 	id = strings.ToLower(rand.Text()) // base32 of at least 128 random bits

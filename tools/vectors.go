@@ -17,17 +17,32 @@ import (
 type embedding struct {
 	batch
 	base64  bool
+	shelved bool             // the vectors are for the shelf
 	vectors []ollama.Vectors // by the text of which the first of each is
 	bytes   atomic.Int64     // of them, as JSON
 }
 
-// errTooMuch is the error for vectors that no answer and no shelf can hold.
-var errTooMuch = &argumentError{fmt.Sprintf("the vectors take more than %d MB", maxShelvedBytes>>20), "Call again with fewer inputs at a time"}
+// maxVectorBytes is what one call holds of vectors at most, as Ollama sends them.
+const maxVectorBytes = 256 << 20
 
-// keep takes vectors.
+// The errors for vectors that no answer holds, and for those that no shelf does.
+var (
+	errTooMuch       = tooMuch(maxVectorBytes, "")
+	errTooMuchToKeep = tooMuch(maxEntryBytes, ", or with inline set to true to have them all in the answer")
+)
+
+func tooMuch(most int64, or string) error {
+	return &argumentError{fmt.Sprintf("the vectors take more than %d MB", most>>20), "Call again with fewer inputs at a time" + or}
+}
+
+// keep takes vectors. What would not fit on the shelf ends the call as soon as that is certain:
+// base64 takes less room than JSON.
 func (e *embedding) keep(at int, v ollama.Vectors) error {
-	if e.bytes.Add(int64(len(v.JSON()))) > maxShelvedBytes {
+	switch n := e.bytes.Add(int64(len(v.JSON()))); {
+	case n > maxVectorBytes:
 		return errTooMuch
+	case n > maxEntryBytes && e.shelved && !e.base64:
+		return errTooMuchToKeep
 	}
 	e.vectors[at] = v
 	return nil
