@@ -167,8 +167,30 @@ func encode(content any, err error) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if p, ok := content.(inParts); ok {
+		if parts, err := p.JSONParts(); parts != nil || err != nil {
+			return joined(parts), err
+		}
+	}
 	b, err := json.Marshal(content)
 	return string(b), err
+}
+
+// inParts is content that gives its own JSON, in parts that may be large: encoding/json would
+// copy it three times. None means that it has no large ones.
+type inParts interface{ JSONParts() ([][]byte, error) }
+
+func joined(parts [][]byte) string {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	var b strings.Builder
+	b.Grow(n)
+	for _, p := range parts {
+		b.Write(p)
+	}
+	return b.String()
 }
 
 func (c *Catalog) logRead(ctx context.Context, uri, id string, err error, took time.Duration) {

@@ -52,8 +52,8 @@ var ErrNoEmbedding = errors.New("no such embedding")
 // NewShelf makes a shelf on which vectors stay for ttl, or until there is no room.
 func NewShelf(ttl time.Duration) *Shelf { return &Shelf{ttl: ttl} }
 
-// Read returns the vectors that the caller in ctx has under an id, for JSON, or
-// [ErrNoEmbedding].
+// Read returns the vectors that the caller in ctx has under an id, for JSON, which they also
+// give in parts, or [ErrNoEmbedding].
 func (s *Shelf) Read(ctx context.Context, id string) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -131,8 +131,20 @@ func (o *embedOutput) JSONParts() ([][]byte, error) {
 		return [][]byte{b}, err
 	}
 	small.Embeddings = json.RawMessage("null")
+	return partsWith(o.Embeddings, small)
+}
+
+// JSONParts is their JSON, as that of embedOutput.
+func (v keptVectors) JSONParts() ([][]byte, error) {
+	vectors := v.Embeddings
+	v.Embeddings = json.RawMessage("null")
+	return partsWith(vectors, v)
+}
+
+// partsWith is the JSON of small, in which embeddings is null, with the vectors in its place.
+func partsWith(vectors json.RawMessage, small any) ([][]byte, error) {
 	b, err := json.Marshal(small)
 	key := []byte(`"embeddings":`) // not within a string, where its quotes would be escaped
 	head, tail, _ := bytes.Cut(b, append(key, "null"...))
-	return [][]byte{head, key, o.Embeddings, tail}, err
+	return [][]byte{head, key, vectors, tail}, err
 }

@@ -43,3 +43,13 @@ func TestEmbedPassesNumbersOnAsTheyAreSpelt(t *testing.T) {
 		}
 	}
 }
+
+// What a shelf gives in parts is its JSON.
+func TestKeptVectorsInParts(t *testing.T) {
+	v := keptVectors{Model: `"embeddings":null`, Count: 1, Embeddings: json.RawMessage(`[[1,2],null]`), Errors: []itemError{{1, `"embeddings":null`}}}
+	parts, err := v.JSONParts()
+	want, _ := json.Marshal(v)
+	if got := bytes.Join(parts, nil); err != nil || string(got) != string(want) {
+		t.Errorf("JSONParts = %s, %v; want %s", got, err, want)
+	}
+}
