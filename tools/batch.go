@@ -223,23 +223,32 @@ type itemError struct {
 	Message string `json:"message"`
 }
 
+// maxItemErrors bounds how many of them an answer lists.
+const maxItemErrors = 100
+
 func (b *batch) itemErrors() (list []itemError) {
 	for i, err := range b.errs {
-		if err != nil {
+		if err != nil && len(list) < maxItemErrors {
 			list = append(list, itemError{i, problem(err, "", nil).Message})
 		}
 	}
 	return list
 }
 
-// badOnes says which texts failed, the first of them with the reason.
-func badOnes(what string, errs []itemError) string {
-	if len(errs) == 0 {
+// badOnes says how many texts failed and which, with the reason of the first that is listed.
+func (b *batch) badOnes(what string, listed []itemError) string {
+	if len(listed) == 0 {
 		return ""
 	}
 	var which []string
-	for _, e := range errs {
-		which = append(which, fmt.Sprint(e.Index))
+	for i, err := range b.errs {
+		if err != nil {
+			which = append(which, fmt.Sprint(i))
+		}
 	}
-	return fmt.Sprintf("%s failed, at %s (%s)", count(len(errs), what), list(which), errs[0].Message)
+	said := fmt.Sprintf("%s failed, at %s (%s)", count(len(which), what), list(which), listed[0].Message)
+	if len(which) > len(listed) {
+		said += fmt.Sprintf("; errors has the first %d", len(listed))
+	}
+	return said
 }

@@ -13,6 +13,7 @@ import (
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/ollama/ollamatest"
 )
 
 // circle gives texts "N …" vectors N thousandths of a right angle from that of a query,
@@ -92,6 +93,58 @@ func (e *embedder) embed(_ context.Context, r *ollama.EmbedRequest, w fleet.Watc
 // named is a choice of the model that is named.
 func named(_ context.Context, n ollama.Name, _ string, _ func(ollama.Name) bool) (ollama.Name, error) {
 	return n, nil
+}
+
+// However many texts are bad, an answer lists a hundred of them and counts the others.
+func TestManyBadTexts(t *testing.T) {
+	texts := numbered(160, 0)
+	for i := range 150 {
+		texts[i] = "nothing"
+	}
+	for _, tt := range []struct {
+		tool, note string
+		args       map[string]any
+	}{
+		{
+			"embed", "10 vectors of 2; 150 inputs failed, at 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 140 more (the vector of input[0] is useless: it has zeros alone); errors has the first 100",
+			map[string]any{"input": texts},
+		},
+		{
+			"rank", "The best 10 of 10 documents ranked, as index and score. 150 documents failed, at 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 140 more (the vector of documents[0] is useless: it has zeros alone); errors has the first 100.",
+			map[string]any{"query": "q", "documents": texts},
+		},
+	} {
+		onFake(t, ollamatest.Script{Vector: circle}, fleet.Options{}, func(b *bench) {
+			r := b.call(b.t.Context(), tt.tool, arguments(t, tt.args))
+			note, _ := r.fields["note"].(string)
+			if n := len(strings.Fields(r.indices("errors"))); n != 100 || !strings.HasPrefix(note, tt.note) {
+				t.Errorf("%s of 160, 150 bad: %d errors, %q; want 100, %q", tt.tool, n, note, tt.note)
+			}
+		})
+	}
+}
+
+func TestMostTexts(t *testing.T) {
+	for n, want := range map[int]string{20_000: "", 20_001: InvalidArguments} {
+		many := make([]string, n)
+		for _, tt := range []struct {
+			tool Tool
+			args map[string]any
+		}{
+			{embed(named, (&embedder{}).embed, nil), map[string]any{"model": "m", "input": many, "inline": true}},
+			{rank(named, (&embedder{}).embed), map[string]any{"model": "m", "query": "q", "documents": many}},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				kind := ""
+				if p := ProblemOf(tt.tool.Call(t.Context(), json.RawMessage(arguments(t, tt.args)), "r", nil)); p != nil {
+					kind = p.Kind
+				}
+				if kind != want {
+					t.Errorf("%s of %d texts: kind %q, want %q", tt.tool.Name, n, kind, want)
+				}
+			})
+		}
+	}
 }
 
 // Several requests are under way at once, but never more than a few; an error that is not

@@ -15,7 +15,7 @@ import (
 
 type embedInput struct {
 	Model      string   `json:"model,omitempty" jsonschema_description:"Default: the operator's, or the only fitting one"`
-	Input      []string `json:"input" jsonschema:"minItems=1" jsonschema_description:"Texts, one vector each"`
+	Input      []string `json:"input" jsonschema:"minItems=1,maxItems=20000" jsonschema_description:"Texts, one vector each"`
 	Dimensions int      `json:"dimensions,omitempty" jsonschema:"minimum=1" jsonschema_description:"Shorter vectors, for models that can"`
 	Truncate   bool     `json:"truncate,omitempty" jsonschema_description:"Cut a text that does not fit; default: fail"`
 	Encoding   string   `json:"encoding,omitempty" jsonschema:"enum=float,enum=base64,default=float" jsonschema_description:"base64: little-endian float32"`

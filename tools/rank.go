@@ -16,7 +16,7 @@ import (
 type rankInput struct {
 	Model     string   `json:"model,omitempty" jsonschema_description:"Default: the operator's, or the only fitting one"`
 	Query     string   `json:"query" jsonschema:"minLength=1"`
-	Documents []string `json:"documents" jsonschema:"minItems=1"`
+	Documents []string `json:"documents" jsonschema:"minItems=1,maxItems=20000"`
 	TopK      int      `json:"top_k,omitempty" jsonschema:"minimum=1,default=10"`
 	Threshold *float64 `json:"threshold,omitempty" jsonschema:"minimum=-1,maximum=1" jsonschema_description:"Least score"`
 	Truncate  bool     `json:"truncate,omitempty" jsonschema_description:"Cut what does not fit; default: leave it out"`
@@ -142,7 +142,7 @@ func (r *ranking) output(in *rankInput, start time.Time) rankOutput {
 		Model: r.request.Model, Host: r.place.Host, Errors: r.itemErrors(), Results: []ranked{},
 		Usage: &embedUsage{r.tokens}, Timing: r.timing(start),
 	}
-	o.Ranked = len(in.Documents) - len(o.Errors)
+	o.Ranked = len(in.Documents) - r.failed()
 	for i, score := range r.scores {
 		if r.errs[i] == nil && (in.Threshold == nil || score >= *in.Threshold) {
 			o.Results = append(o.Results, ranked{i, score})
@@ -155,7 +155,7 @@ func (r *ranking) output(in *rankInput, start time.Time) rankOutput {
 	}
 	o.Note = join([]string{
 		fmt.Sprintf("the best %d of %s ranked, as index and score", len(o.Results), count(o.Ranked, "document")),
-		badOnes("document", o.Errors),
+		r.badOnes("document", o.Errors),
 	})
 	return o
 }

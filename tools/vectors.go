@@ -57,13 +57,13 @@ func (e *embedding) output(in *embedInput, start time.Time) (embedOutput, error)
 		Model: e.request.Model, Host: e.place.Host, Dimensions: e.dim, Embeddings: vectors, Errors: e.itemErrors(),
 		Usage: &embedUsage{e.tokens}, Timing: e.timing(start),
 	}
-	o.Count = len(in.Input) - len(o.Errors)
+	o.Count = len(in.Input) - e.failed()
 	o.Note = fmt.Sprintf("%s of %d", count(o.Count, "vector"), o.Dimensions)
 	if in.Dimensions != 0 && in.Dimensions != o.Dimensions {
 		o.Note += fmt.Sprintf("; the model cannot give %d", in.Dimensions)
 	}
 	if len(o.Errors) > 0 {
-		o.Note += "; " + badOnes("input", o.Errors)
+		o.Note += "; " + e.badOnes("input", o.Errors)
 	}
 	return o, nil
 }
