@@ -104,8 +104,8 @@ func (s *service) server() *server.MCPServer {
 		server.WithTitle("Ollama"),
 		server.WithInstructions(tools.Instructions(s.tools)),
 		server.WithToolCapabilities(true),
-		server.WithToolFilter(tools.Visible(s.rules)),
 	)...)
+	srv.GetHooks().AddAfterListTools(tools.Visible(s.rules))
 	tools.Register(srv, s.tools)
 	s.read.catalog.Register(srv)
 	return srv

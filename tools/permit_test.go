@@ -274,8 +274,14 @@ func TestForbiddenToolsAreHiddenAndSayWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := server.NewMCPServer("test", "0", server.WithToolCapabilities(true), server.WithToolFilter(Visible(p)))
-	Register(s, set)
+	hooks := &server.Hooks{}
+	hooks.AddAfterListTools(Visible(p))
+	serve := func(set []Tool) *server.MCPServer {
+		s := server.NewMCPServer("test", "0", server.WithToolCapabilities(true), server.WithHooks(hooks))
+		Register(s, set)
+		return s
+	}
+	s := serve(set)
 	ask := func(caller, message string) string {
 		answer, err := json.Marshal(s.HandleMessage(as(caller), json.RawMessage(message)))
 		if err != nil {
@@ -297,6 +303,10 @@ func TestForbiddenToolsAreHiddenAndSayWhy(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("tools/list as %s: %v, want %v", caller, got, want)
 		}
+	}
+	s = serve(set[:1]) // the only tool that there is
+	if answer := ask("eve", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); !strings.Contains(answer, `"tools":[]`) {
+		t.Errorf("tools/list as eve with %s alone = %s, want none", set[0].Name, answer)
 	}
 	answer := ask("ci", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"generate","arguments":{}}}`)
 	for _, w := range []string{`"kind":"forbidden"`, "ci may not use generate.", "ollama-mcp explain ci generate`"} {

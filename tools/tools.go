@@ -70,14 +70,11 @@ func ForPolicy() []policy.Tool {
 	return all
 }
 
-// Visible takes from tools/list what the caller may not use. It is for
-// [server.WithToolFilter].
-func Visible(p *policy.Policy) server.ToolFilterFunc {
-	return func(ctx context.Context, tools []mcp.Tool) []mcp.Tool {
-		if len(tools) == 1 {
-			return tools // mcp-go asks before each call too, about its tool: the call itself answers, in words
-		}
-		return slices.DeleteFunc(slices.Clone(tools), func(t mcp.Tool) bool { return p.Allow(ctx, t.Name) != nil })
+// Visible takes from the answer to tools/list what the caller may not use. A filter of mcp-go
+// would refuse calls too, which answer for themselves, in words.
+func Visible(p *policy.Policy) server.OnAfterListToolsFunc {
+	return func(ctx context.Context, _ any, _ *mcp.ListToolsRequest, list *mcp.ListToolsResult) {
+		list.Tools = slices.DeleteFunc(slices.Clone(list.Tools), func(t mcp.Tool) bool { return p.Allow(ctx, t.Name) != nil })
 	}
 }
 
