@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string) int {
 	o := toolOptions(c, log, rules)
 	var read *reading
 	if c.Call == nil { // the command is there to wait
-		o.Jobs = jobs.New(jobs.Options{TTL: c.Limits.JobTTL, Changed: func(ch jobs.Change) { read.tell(ch) }})
+		o.Jobs = jobs.New(jobs.Options{TTL: c.Limits.JobTTL, Changed: func(ch jobs.Change) { read.watcher.TellJob(ch.Owner, ch.ID, ch.Seq) }})
 		o.Shelf = tools.NewShelf(c.Limits.JobTTL)
 		defer endJobs(after(ctx, c.Limits.Drain), o.Jobs, c.Limits.Drain, log)
 	}
@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string) int {
 		return cli.Call(ctx, set, *c.Call, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 			Terminal: isatty.IsTerminal(os.Stdout.Fd()), Progress: isatty.IsTerminal(os.Stderr.Fd())})
 	}
-	read = newReading(hosts, o, resources.WatchOptions{Poll: c.Limits.Poll, Look: moved, Policy: rules, Log: log})
+	read = newReading(hosts, o, tools.Names(set), resources.WatchOptions{Poll: c.Limits.Poll, Look: moved})
 	s := service{Config: c, hosts: hosts, tools: set, rules: rules, read: read, log: log}
 	if c.HTTP != nil {
 		return s.serveHTTP(ctx)

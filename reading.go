@@ -19,7 +19,8 @@ type reading struct {
 	watcher *resources.Watcher
 }
 
-func newReading(hosts *fleet.Fleet, o tools.Options, w resources.WatchOptions) *reading {
+// newReading takes the names of the tools that are offered: resources and prompts are with these.
+func newReading(hosts *fleet.Fleet, o tools.Options, offered []string, w resources.WatchOptions) *reading {
 	source := resources.Source{Models: hosts.Models, Running: hosts.Running, Hosts: hosts.Hosts, Show: hosts.Show}
 	source.Job = func(ctx context.Context, id string) (any, error) {
 		job, err := tools.Job(ctx, o.Jobs, id)
@@ -41,17 +42,8 @@ func newReading(hosts *fleet.Fleet, o tools.Options, w resources.WatchOptions) *
 		}
 		return vectors, err
 	}
-	return &reading{
-		resources.New(source, resources.Options{Log: o.Log, Policy: o.Policy, Explain: tools.Explain}),
-		resources.NewWatcher(source, w),
-	}
-}
-
-// tell lets who subscribed to a job hear of a change, if it is theirs.
-func (r *reading) tell(c jobs.Change) {
-	r.watcher.Tell(resources.Change{URI: resources.JobURI(c.ID), Seq: c.Seq, May: func(ctx context.Context) bool {
-		return auth.FromContext(ctx).Name == c.Owner
-	}})
+	catalog := resources.New(source, resources.Options{Log: o.Log, Tools: offered, Policy: o.Policy, Explain: tools.Explain})
+	return &reading{catalog, resources.NewWatcher(catalog, w)}
 }
 
 // watch is for [transport.Options.Watch].

@@ -123,6 +123,7 @@ func (s *service) limits() transport.Options {
 		Busy:                tools.Busy,
 		Watch:               s.read.watch,
 		Canonical:           resources.Canonical,
+		Subscribable:        s.read.catalog.Subscribable,
 		Log:                 s.log,
 	}
 }

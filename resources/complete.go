@@ -16,8 +16,8 @@ import (
 func (c *Catalog) CompleteResourceArgument(ctx context.Context, uri string, arg mcp.CompleteArgument, _ mcp.CompleteContext) (*mcp.Completion, error) {
 	switch {
 	case uri == c.model().uri && arg.Name == "name":
-		return completion(c.modelNames(ctx, arg.Value, "")), nil
-	case uri == JobURI("{id}") && arg.Name == "id" && c.source.JobIDs != nil:
+		return completion(c.modelNames(ctx, showTool, arg.Value, "")), nil
+	case uri == JobURI("{id}") && arg.Name == "id" && c.source.JobIDs != nil && c.may(ctx, jobsTool):
 		return completion(withPrefix(c.source.JobIDs(ctx), arg.Value)), nil
 	}
 	return completion(nil), nil
@@ -51,12 +51,12 @@ func withPrefix(values []string, prefix string) []string {
 // completePatience bounds how long somebody who types waits for Ollama.
 const completePatience = 2 * time.Second
 
-// modelNames completes a name, or, after a colon, its tag: the models in use first, then
-// those installed last. Without Ollama there are none.
-func (c *Catalog) modelNames(ctx context.Context, prefix, capability string) []string {
+// modelNames completes a name for a tool, or, after a colon, its tag: the models in use
+// first, then those installed last. Without Ollama there are none.
+func (c *Catalog) modelNames(ctx context.Context, tool, prefix, capability string) []string {
 	ctx, cancel := context.WithTimeout(ctx, completePatience)
 	defer cancel()
-	all, err := c.seen(ctx)
+	all, err := c.seen(ctx, tool)
 	if err != nil {
 		c.o.Log.Debug().Err(err).Msg("completing without the models")
 		return nil
@@ -72,7 +72,7 @@ func (c *Catalog) modelNames(ctx context.Context, prefix, capability string) []s
 
 // modelToAsk completes the name of a model that can answer a prompt.
 func modelToAsk(ctx context.Context, c *Catalog, value string) []string {
-	return c.modelNames(ctx, value, fleet.Completion)
+	return c.modelNames(ctx, generateTool, value, fleet.Completion)
 }
 
 // modelsToAsk completes the last of several names with commas between, by one that is not
@@ -84,7 +84,7 @@ func modelsToAsk(ctx context.Context, c *Catalog, value string) []string {
 	}
 	given := splitList(before)
 	var values []string
-	for _, n := range c.modelNames(ctx, strings.TrimSpace(last), fleet.Completion) {
+	for _, n := range c.modelNames(ctx, generateTool, strings.TrimSpace(last), fleet.Completion) {
 		if !slices.Contains(given, n) {
 			values = append(values, before+n)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/policy"
 )
 
 type hostList struct {
@@ -19,13 +20,12 @@ type hostStatus struct {
 	Error   string `json:"error,omitempty"` // the kind of failure
 }
 
-// hosts is the list of the Ollamas behind the server. What they have is in other resources,
-// where the policy holds.
+// hosts is the list of the Ollamas behind the server.
 func (c *Catalog) hosts() resource {
 	return resource{
-		uri: scheme + "hosts", name: "hosts", title: "Ollama hosts",
+		uri: scheme + "hosts", tool: statusTool, name: "hosts", title: "Ollama hosts",
 		description: "The Ollama servers that models run on: address, whether they answer, version.",
-		read: func(ctx context.Context, _ string) (any, error) {
+		read: func(ctx context.Context, _ *policy.Pass, _ string) (any, error) {
 			l := hostList{Hosts: []hostStatus{}}
 			for _, h := range c.source.Hosts(ctx) {
 				l.Hosts = append(l.Hosts, hostStatus{h.Name, h.Address, h.Err == nil, h.Version, kind(h.Err)})

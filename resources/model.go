@@ -10,6 +10,7 @@ import (
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/policy"
 )
 
 type shownModel struct {
@@ -33,14 +34,17 @@ type shownModel struct {
 // model is what show tells of an installed model.
 func (c *Catalog) model() resource {
 	return resource{
-		uri: scheme + "models/{+name}", name: "model", title: "One model",
+		uri: scheme + "models/{+name}", tool: showTool, name: "model", title: "One model",
 		description: "What a model of the user's own Ollama is: capabilities, context length, parameters, template, system prompt, license, and where it is loaded. A name may hold : and /, as in hf.co/user/repo:Q4_K_M.",
 		absent:      "Read " + scheme + "models for the models that there are",
-		read: func(ctx context.Context, name string) (any, error) {
+		read: func(ctx context.Context, pass *policy.Pass, name string) (any, error) {
 			n, err := ollama.ParseName(name)
 			// Whether a model that the caller may not use is installed must not show: nothing is asked.
-			if err != nil || !c.sees(ctx, n) {
+			if err != nil || !pass.May(n) {
 				return nil, ErrNotFound
+			}
+			if _, err := pass.Use(ctx, n); err != nil {
+				return nil, err
 			}
 			shown, err := c.source.Show(ctx, n, false)
 			if errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) {
@@ -49,7 +53,7 @@ func (c *Catalog) model() resource {
 			if err != nil {
 				return nil, err
 			}
-			loaded, err := c.loaded(ctx)
+			loaded, err := c.loaded(ctx, showTool)
 			loaded = slices.DeleteFunc(loaded, func(r runningModel) bool { return !slices.Contains(r.names, n) })
 			return describe(n, shown.Shown, loaded), err
 		},

@@ -11,6 +11,7 @@ import (
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/policy"
 )
 
 type modelList struct {
@@ -35,19 +36,27 @@ type listedModel struct {
 // models is the list of the installed models.
 func (c *Catalog) models() resource {
 	return resource{
-		uri: scheme + "models", name: "models", title: "Installed models",
+		uri: scheme + "models", tool: listTool, name: "models", title: "Installed models",
 		description: "The models installed on the user's own Ollama: size, context length, capabilities, whether loaded.",
-		read: func(ctx context.Context, _ string) (any, error) {
-			all, err := c.seen(ctx)
+		read: func(ctx context.Context, _ *policy.Pass, _ string) (any, error) {
+			all, err := c.seen(ctx, listTool)
 			return listModels(all), err
 		},
 	}
 }
 
-// seen lists the installed models that the caller may know of.
-func (c *Catalog) seen(ctx context.Context) ([]fleet.Model, error) {
+// seen lists the installed models that the caller may use a tool with. Ollama is not asked
+// when there can be none.
+func (c *Catalog) seen(ctx context.Context, tool string) ([]fleet.Model, error) {
+	if !c.may(ctx, tool) {
+		return nil, nil
+	}
 	all, err := c.source.Models(ctx)
-	return slices.DeleteFunc(all, func(m fleet.Model) bool { return !c.sees(ctx, m.Canonical) }), err
+	return c.only(ctx, tool, all), err
+}
+
+func (c *Catalog) only(ctx context.Context, tool string, all []fleet.Model) []fleet.Model {
+	return slices.DeleteFunc(slices.Clone(all), func(m fleet.Model) bool { return !c.may(ctx, tool, m.Canonical) })
 }
 
 func listModels(all []fleet.Model) modelList {
@@ -67,22 +76,26 @@ func modelURI[S ~string](name S) string { return scheme + "models/" + string(nam
 // listPatience bounds how long a list of resources waits for Ollama.
 const listPatience = 5 * time.Second
 
-// list adds to the answer of resources/list a resource for each model, and what is known
-// of the lists themselves. Without Ollama it stays as it is.
+// list makes the answer of resources/list that of the caller, with a resource for each model
+// and what is known of the lists themselves. Without Ollama these are missing.
 func (c *Catalog) list(ctx context.Context, _ any, _ *mcp.ListResourcesRequest, result *mcp.ListResourcesResult) {
+	result.Resources = slices.DeleteFunc(slices.Clone(result.Resources), func(r mcp.Resource) bool { return !c.has(ctx, r.URI) })
+	if !c.may(ctx, listTool) && !c.may(ctx, showTool) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
-	all, err := c.seen(ctx)
+	all, err := c.source.Models(ctx)
 	if err != nil {
 		c.o.Log.Debug().Err(err).Msg("listing resources without the models")
 		return
 	}
 	for i, r := range result.Resources {
 		if r.URI == scheme+"models" {
-			result.Resources[i] = c.measured(r, all)
+			result.Resources[i] = c.measured(r, c.only(ctx, listTool, all))
 		}
 	}
-	for _, m := range all {
+	for _, m := range c.only(ctx, showTool, all) {
 		r := mcp.Resource{
 			URI: modelURI(m.Canonical), Name: string(m.Canonical), Title: string(m.Canonical), MIMEType: mimeType,
 			Description: fmt.Sprintf("%s %s, %.1f GB on disk", m.Details.ParameterSize, m.Details.QuantizationLevel, float64(m.Size)/1e9),
@@ -90,6 +103,13 @@ func (c *Catalog) list(ctx context.Context, _ any, _ *mcp.ListResourcesRequest, 
 		r.Annotations = modified(m.ModifiedAt)
 		result.Resources = append(result.Resources, r)
 	}
+}
+
+// listTemplates leaves in the answer of resources/templates/list what is there for the caller.
+func (c *Catalog) listTemplates(ctx context.Context, _ any, _ *mcp.ListResourceTemplatesRequest, result *mcp.ListResourceTemplatesResult) {
+	result.ResourceTemplates = slices.DeleteFunc(slices.Clone(result.ResourceTemplates), func(t mcp.ResourceTemplate) bool {
+		return !c.has(ctx, t.URITemplate.Raw())
+	})
 }
 
 // measured is the resource of the list of models with its size, that of its JSON, and when

@@ -17,7 +17,7 @@ import (
 type prompt struct {
 	name, title string
 	description string
-	uses        string // the tool that it asks for; who may not use that does not see the prompt
+	uses        []string // the tools that it has the model use; who may not use them does not see the prompt
 	arguments   []argument
 	write       func(ctx context.Context, c *Catalog, args map[string]string) (string, error)
 }
@@ -51,8 +51,9 @@ func (c *Catalog) visible(ctx context.Context, shown []mcp.Prompt) []mcp.Prompt 
 	})
 }
 
-func (c *Catalog) mayUse(ctx context.Context, p prompt) bool {
-	return c.o.Policy.Allow(ctx, p.uses) == nil
+// mayUse reports whether the caller may use all that a prompt has a model use, with the models.
+func (c *Catalog) mayUse(ctx context.Context, p prompt, models ...ollama.Name) bool {
+	return !slices.ContainsFunc(p.uses, func(tool string) bool { return !c.may(ctx, tool, models...) })
 }
 
 // argumentError says what is wrong with an argument of a prompt.
@@ -99,7 +100,7 @@ func (c *Catalog) write(ctx context.Context, p prompt, args map[string]string) (
 			if err != nil {
 				return "", &argumentError{fmt.Sprintf("%s: %v", a.name, err)}
 			}
-			if !c.sees(ctx, n) {
+			if !c.mayUse(ctx, p, n) {
 				return "", &argumentError{fmt.Sprintf("%s: there is no model %s that you may use", a.name, n)}
 			}
 		}

@@ -38,6 +38,9 @@ func TestComplete(t *testing.T) {
 		{"ann", "uri ollama://models/{+name}", "name", "LLa", []string{"llama3.2:1b", "llava:latest", "llama3.2:3b"}},
 		{"ann", "uri ollama://models/{+name}", "name", "llama3.2:", []string{"llama3.2:1b", "llama3.2:3b"}},
 		{"ann", "uri ollama://models/{+name}", "other", "", []string{}},
+		{"dora", "uri ollama://models/{+name}", "name", "", []string{}},
+		{"dora", "uri ollama://jobs/{id}", "id", "j", []string{}},
+		{"dora", "name second_opinion", "model", "hf", []string{"hf.co/a/b:q4_k_m"}},
 		{"ann", "uri ollama://jobs/{id}", "id", "j", []string{"j1", "J2"}},
 		{"ann", "uri ollama://nothing/{id}", "id", "j", []string{}},
 		{"ann", "name second_opinion", "model", "n", []string{}}, // it cannot answer a prompt
@@ -63,7 +66,7 @@ func TestComplete(t *testing.T) {
 		}
 	}
 	fake.Close()
-	if got := c.modelNames(t.Context(), "", ""); len(got) != 0 {
+	if got := c.modelNames(t.Context(), showTool, "", ""); len(got) != 0 {
 		t.Errorf("completions without Ollama = %q, want none", got)
 	}
 }
@@ -119,11 +122,24 @@ func TestPrompts(t *testing.T) {
 // Who may not use the tool that a prompt asks for does not see the prompt.
 func TestPromptsToBeSeen(t *testing.T) {
 	source, _, _ := start(t, shelf(), fleet.Options{})
-	c := New(source, Options{Policy: rules(t)})
-	for caller, want := range map[string]int{"ann": 5, "carl": 1, "nobody": 0} {
-		result, _ := ask(t, c, caller, "prompts/list", `{}`)
-		if got := strings.Count(string(result), `"title"`); got != want {
-			t.Errorf("prompts/list of %s has %d prompts, want %d: %s", caller, got, want, result)
+	tests := []struct {
+		caller  string
+		offered []string
+		want    int
+	}{
+		{"ann", nil, 5},
+		{"carl", nil, 1},
+		{"nobody", nil, 0},
+		{"ann", []string{listTool}, 1},
+		{"ann", []string{generateTool}, 3}, // not those that list_models is needed for
+		{"ann", []string{showTool}, 0},
+		{"carl", []string{generateTool}, 0},
+	}
+	for _, tt := range tests {
+		c := New(source, Options{Policy: rules(t), Tools: tt.offered})
+		result, _ := ask(t, c, tt.caller, "prompts/list", `{}`)
+		if got := strings.Count(string(result), `"title"`); got != tt.want {
+			t.Errorf("prompts/list of %s, with %q offered, has %d prompts, want %d: %s", tt.caller, tt.offered, got, tt.want, result)
 		}
 	}
 }

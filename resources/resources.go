@@ -2,8 +2,9 @@
 // per kind, the watch that tells subscribers of changes, the completions, and the prompts.
 //
 // A resource takes the functions it needs of the fleet, never a client, and changes
-// nothing. A caller sees the models that the policy lets it use; to it the others do not
-// exist. The package knows nothing of how clients connect.
+// nothing. It stands for a tool, and is there for those alone who may use that, with the
+// models with which they may; to others it does not exist. The package knows nothing of how
+// clients connect.
 package resources
 
 import (
@@ -11,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +43,8 @@ type Source struct {
 // Options are what all resources and prompts share. The zero value works.
 type Options struct {
 	Log    zerolog.Logger
-	Policy *policy.Policy // who may see which models; nil allows everything
+	Tools  []string       // the names of those that the server offers; nil is all
+	Policy *policy.Policy // who may use them; nil allows everything
 	// Explain words an error of Source for a model, and returns what goes along as data.
 	// Default: internal error, and the request id.
 	Explain func(err error, requestID string) (words string, data any)
@@ -71,16 +74,27 @@ const (
 	mimeType = "application/json"
 )
 
+// The tools that resources stand for, and that prompts have a model use.
+const (
+	listTool     = "list_models"
+	showTool     = "show"
+	statusTool   = "status"
+	jobsTool     = "jobs"
+	embedTool    = "embed"
+	generateTool = "generate"
+)
+
 // resource is a resource, or a kind of them when its URI is a template.
 type resource struct {
 	uri         string
+	tool        string // that it stands for: to read it is a call of that
 	name, title string
 	description string
 	absent      string // what to do about one that is not found
-	read        func(ctx context.Context, variable string) (any, error)
+	read        func(ctx context.Context, pass *policy.Pass, variable string) (any, error)
 }
 
-// all is the only list of the resources.
+// all is the only list of the resources. Those whose tool is not offered are not in it.
 func (c *Catalog) all() []resource {
 	list := []resource{c.models(), c.model(), c.running(), c.hosts()}
 	if c.source.Job != nil {
@@ -89,10 +103,25 @@ func (c *Catalog) all() []resource {
 	if c.source.Embedding != nil {
 		list = append(list, c.embedding())
 	}
-	return list
+	return slices.DeleteFunc(list, func(r resource) bool { return !c.offers(r.tool) })
+}
+
+func (c *Catalog) offers(tools ...string) bool {
+	return c.o.Tools == nil || !slices.ContainsFunc(tools, func(t string) bool { return !slices.Contains(c.o.Tools, t) })
+}
+
+// may reports whether the caller may use a tool that is offered, with all the models.
+func (c *Catalog) may(ctx context.Context, tool string, models ...ollama.Name) bool {
+	return c.offers(tool) && c.o.Policy.Allow(ctx, tool, models...) == nil
 }
 
 func (r *resource) isTemplate() bool { return strings.Contains(r.uri, "{") }
+
+// is reports whether a URI is that of the resource, or of its kind.
+func (r *resource) is(uri string) bool {
+	kind, _, template := strings.Cut(r.uri, "{")
+	return uri == kind || template && strings.HasPrefix(uri, kind)
+}
 
 // variable is the name of a template's one variable.
 func (r *resource) variable() string {
@@ -104,6 +133,7 @@ func (r *resource) variable() string {
 func (c *Catalog) ServerOptions() []server.ServerOption {
 	hooks := &server.Hooks{}
 	hooks.AddAfterListResources(c.list)
+	hooks.AddAfterListResourceTemplates(c.listTemplates)
 	hooks.AddBeforeReadResource(c.unknown)
 	return []server.ServerOption{
 		server.WithResourceCapabilities(true, true),
@@ -126,7 +156,9 @@ func (c *Catalog) Register(s *server.MCPServer) {
 		}
 	}
 	for _, p := range prompts() {
-		s.AddPrompt(p.definition(), c.writer(p))
+		if c.offers(p.uses...) {
+			s.AddPrompt(p.definition(), c.writer(p))
+		}
 	}
 }
 
@@ -148,9 +180,12 @@ func (c *Catalog) reader(r resource) func(context.Context, mcp.ReadResourceReque
 		}
 		id := requestID(ctx)
 		start := time.Now()
-		text, err := encode(r.read(ollama.WithRequestID(ctx, id), variable))
+		text, err := c.content(ollama.WithRequestID(ctx, id), r, variable)
 		c.logRead(ctx, q.Params.URI, id, err, time.Since(start))
+		var denied *policy.Denied
 		switch {
+		case errors.As(err, &denied): // unknown has worded it
+			return nil, err
 		case errors.Is(err, ErrNotFound):
 			fail(ctx, absent(ctx), fmt.Sprintf("there is no resource %s. %s", clip(q.Params.URI), r.absent), map[string]any{"uri": clip(q.Params.URI)})
 			return nil, err
@@ -161,6 +196,16 @@ func (c *Catalog) reader(r resource) func(context.Context, mcp.ReadResourceReque
 		}
 		return []mcp.ResourceContents{mcp.TextResourceContents{URI: q.Params.URI, MIMEType: mimeType, Text: text}}, nil
 	}
+}
+
+// content reads a resource as a call of its tool is let in: within the caller's limits.
+func (c *Catalog) content(ctx context.Context, r resource, variable string) (string, error) {
+	pass, err := c.o.Policy.Enter(ctx, r.tool)
+	if err != nil {
+		return "", err
+	}
+	defer pass.Leave()
+	return encode(r.read(ctx, pass, variable))
 }
 
 func encode(content any, err error) (string, error) {
@@ -195,7 +240,8 @@ func joined(parts [][]byte) string {
 
 func (c *Catalog) logRead(ctx context.Context, uri, id string, err error, took time.Duration) {
 	e := c.o.Log.Info()
-	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, context.Canceled) {
+	var denied *policy.Denied
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.As(err, &denied) && !errors.Is(err, context.Canceled) {
 		e = c.o.Log.Warn().AnErr("cause", err)
 	}
 	if caller := auth.FromContext(ctx).Name; caller != auth.Local {
@@ -204,17 +250,33 @@ func (c *Catalog) logRead(ctx context.Context, uri, id string, err error, took t
 	e.Str("resource", clip(uri)).Str("request", id).Dur("ms", took).Msg("read")
 }
 
-// unknown words the error for a URI that is of no kind, which mcp-go finds out for itself.
-func (c *Catalog) unknown(ctx context.Context, _ any, q *mcp.ReadResourceRequest) {
-	var kinds []string
-	for _, r := range c.all() {
-		if kind, _, _ := strings.Cut(r.uri, "{"); q.Params.URI == kind || r.isTemplate() && strings.HasPrefix(q.Params.URI, kind) {
-			return
-		}
-		kinds = append(kinds, r.uri)
+// Subscribable returns nil when the caller in ctx may subscribe to a URI: one of a kind that
+// is there for it. Whether a model or a job is there is not asked. It is for
+// [transport.Options.Subscribable].
+func (c *Catalog) Subscribable(ctx context.Context, uri string) error {
+	if c.has(ctx, uri) {
+		return nil
 	}
-	fail(ctx, absent(ctx), fmt.Sprintf("there is no resource %s. Resources are %s", clip(q.Params.URI), strings.Join(kinds, ", ")),
-		map[string]any{"uri": clip(q.Params.URI)})
+	words, and := "there is no resource "+clip(uri), ". Resources are "
+	for _, r := range c.all() {
+		if c.may(ctx, r.tool) {
+			words, and = words+and+r.uri, ", "
+		}
+	}
+	return errors.New(words)
+}
+
+// has reports whether a URI is of a kind that is there for the caller.
+func (c *Catalog) has(ctx context.Context, uri string) bool {
+	return slices.ContainsFunc(c.all(), func(r resource) bool { return r.is(uri) && c.may(ctx, r.tool) })
+}
+
+// unknown words the error for a URI that is of no kind that is there for the caller, which
+// mcp-go or the reader finds out for itself.
+func (c *Catalog) unknown(ctx context.Context, _ any, q *mcp.ReadResourceRequest) {
+	if err := c.Subscribable(ctx, q.Params.URI); err != nil {
+		fail(ctx, absent(ctx), err.Error(), map[string]any{"uri": clip(q.Params.URI)})
+	}
 }
 
 // session is what this package needs of a transport's call. It is found in the context
@@ -254,9 +316,4 @@ func clip(s string) string {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
-}
-
-// sees reports whether the caller may know of a model.
-func (c *Catalog) sees(ctx context.Context, n ollama.Name) bool {
-	return c.o.Policy.Allow(ctx, "", n) == nil
 }

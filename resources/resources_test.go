@@ -21,6 +21,7 @@ import (
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/ollama/ollamatest"
 	"ollama-mcp/policy"
+	"ollama-mcp/tools"
 	"ollama-mcp/transport/auth"
 )
 
@@ -54,7 +55,7 @@ func start(t *testing.T, s ollamatest.Script, o fleet.Options) (Source, *fleet.F
 	}, f, fake
 }
 
-// rules let ann use everything and bob all but the models of hf.co.
+// rules let ann use everything, bob all but the models of hf.co, and the others a few tools.
 func rules(t *testing.T) *policy.Policy {
 	t.Helper()
 	p, err := policy.New([]policy.Rule{
@@ -62,7 +63,8 @@ func rules(t *testing.T) *policy.Policy {
 		{Name: "bob", Callers: []string{"bob"}},
 		{Name: "not bob", Callers: []string{"bob"}, Models: []string{"hf.co/*"}, Effect: policy.Deny},
 		{Name: "carl", Callers: []string{"carl"}, Tools: []string{"list_models"}},
-	}, policy.Options{Tools: []policy.Tool{{Name: "generate", UsesModel: true}, {Name: "list_models"}}})
+		{Name: "dora", Callers: []string{"dora"}, Tools: []string{"list_models", "generate"}},
+	}, policy.Options{Tools: tools.ForPolicy()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +240,14 @@ func TestSurface(t *testing.T) {
 	source, _, _ := start(t, ollamatest.Script{}, fleet.Options{})
 	c := New(source, Options{})
 	seen := map[string]bool{}
+	var known []string
+	for _, t := range tools.ForPolicy() {
+		known = append(known, t.Name)
+	}
 	for _, r := range c.all() {
+		if !slices.Contains(known, r.tool) {
+			t.Errorf("%s stands for the tool %q, want one of %q", r.uri, r.tool, known)
+		}
 		if seen[r.name] || r.title == "" || len(r.description) < 40 || r.read == nil {
 			t.Errorf("resource %+v: a unique name, a title, a description and a read are needed", r)
 		}
@@ -250,7 +259,12 @@ func TestSurface(t *testing.T) {
 		hold(t, filepath.Join("..", "testdata", "resources", r.name+".json"), indent(t, d))
 	}
 	for _, p := range prompts() {
-		if seen[p.name] || p.title == "" || len(p.description) < 40 || p.uses == "" || len(p.arguments) == 0 {
+		for _, tool := range p.uses {
+			if !slices.Contains(known, tool) {
+				t.Errorf("prompt %s uses the tool %q, want one of %q", p.name, tool, known)
+			}
+		}
+		if seen[p.name] || p.title == "" || len(p.description) < 40 || p.uses == nil || len(p.arguments) == 0 {
 			t.Errorf("prompt %+v: a unique name, a title, a description, arguments and what it uses are needed", p)
 		}
 		seen[p.name] = true
@@ -299,12 +313,12 @@ func indent(t *testing.T, v any) []byte {
 func reference(c *Catalog) string {
 	var b strings.Builder
 	b.WriteString("# Resources, completions and prompts\n\n<!-- generated from the code by `go test ./resources -update` -->\n\n")
-	b.WriteString("A caller sees the models that the policy lets it use. To it the others do not exist: reading one is the error for a\nresource that is not there (-32002, since 2026-07-28 -32602). All content is `application/json`.\n\n")
-	b.WriteString("| resource | what it is |\n|---|---|\n")
+	b.WriteString("Each resource stands for a tool: it is offered, listed, completed, read and subscribed to only where that tool is offered\n(`--tools`, `--toolsets`) and the policy allows it to the caller, with that model; to read it counts as a call of the tool.\nTo others it does not exist: reading it is the error for a resource that is not there (-32002, since 2026-07-28 -32602).\nA prompt is there where the tools are that it has the model use. All content is `application/json`.\n\n")
+	b.WriteString("| resource | tool | what it is |\n|---|---|---|\n")
 	for _, r := range c.all() {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", r.uri, r.description)
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", r.uri, r.tool, r.description)
 	}
-	b.WriteString("\nEach installed model is in `resources/list` too.\n\n## Changes\n\n" +
+	b.WriteString("\nEach installed model that the caller may show is in `resources/list` too.\n\n## Changes\n\n" +
 		"Subscribe to a resource (`resources/subscribe`, or the filter of `subscriptions/listen` since 2026-07-28). While\n" +
 		"somebody is subscribed the server looks every `--poll`, and at once after what it changed itself:\n\n" +
 		"| what happened | `updated` for | |\n|---|---|---|\n" +

@@ -7,6 +7,7 @@ import (
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/policy"
 )
 
 type runningList struct {
@@ -27,18 +28,18 @@ type runningModel struct {
 // running is the list of the loaded models.
 func (c *Catalog) running() resource {
 	return resource{
-		uri: scheme + "running", name: "running", title: "Loaded models",
+		uri: scheme + "running", tool: listTool, name: "running", title: "Loaded models",
 		description: "The models in the memory of the user's own Ollama: where, how much memory they take, the context in force, and until when.",
-		read: func(ctx context.Context, _ string) (any, error) {
-			all, err := c.loaded(ctx)
+		read: func(ctx context.Context, _ *policy.Pass, _ string) (any, error) {
+			all, err := c.loaded(ctx, listTool)
 			return runningList{all}, err
 		},
 	}
 }
 
-// loaded lists the loaded models that the caller may know of. Of copies that run as one,
-// Ollama lists one; the caller sees the first that it may.
-func (c *Catalog) loaded(ctx context.Context) ([]runningModel, error) {
+// loaded lists the loaded models that the caller may use a tool with. Of copies that run as
+// one, Ollama lists one; the caller sees the first that it may.
+func (c *Catalog) loaded(ctx context.Context, tool string) ([]runningModel, error) {
 	running, err := c.source.Running(ctx)
 	if err != nil || len(running) == 0 {
 		return []runningModel{}, err
@@ -49,7 +50,7 @@ func (c *Catalog) loaded(ctx context.Context) ([]runningModel, error) {
 	}
 	list := []runningModel{}
 	for _, r := range running {
-		names := slices.DeleteFunc(namesOf(r, installed), func(n ollama.Name) bool { return !c.sees(ctx, n) })
+		names := slices.DeleteFunc(namesOf(r, installed), func(n ollama.Name) bool { return !c.may(ctx, tool, n) })
 		if len(names) > 0 {
 			list = append(list, runningModel{names[0], r.Host, r.ContextLength, r.Size, r.SizeVRAM, r.ExpiresAt, names})
 		}

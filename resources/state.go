@@ -37,16 +37,16 @@ type runningState struct {
 // look returns nil when ctx has ended before all was known.
 func (w *Watcher) look(ctx context.Context) *state {
 	s := &state{hosts: map[string]hostState{}}
-	for _, h := range w.source.Hosts(ctx) {
+	for _, h := range w.catalog.source.Hosts(ctx) {
 		s.hosts[h.Name] = hostState{h.Version, kind(h.Err)}
 	}
-	models, err := w.source.Models(ctx)
-	running, err2 := w.source.Running(ctx)
+	models, err := w.catalog.source.Models(ctx)
+	running, err2 := w.catalog.source.Running(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil || err2 != nil:
-		w.o.Log.Debug().AnErr("models", err).AnErr("running", err2).Msg("watching a host that does not answer")
+		w.catalog.o.Log.Debug().AnErr("models", err).AnErr("running", err2).Msg("watching a host that does not answer")
 	default:
 		s.note(models, running)
 	}
@@ -81,7 +81,7 @@ func (w *Watcher) diff(before, now *state) []Change {
 	}
 	var changes []Change
 	if !maps.Equal(before.hosts, now.hosts) {
-		changes = append(changes, Change{URI: scheme + "hosts"})
+		changes = append(changes, Change{URI: scheme + "hosts", May: w.may(statusTool)})
 	}
 	if now.models != nil {
 		changes = append(changes, w.moves(before, now)...)
@@ -100,7 +100,7 @@ func (w *Watcher) moves(before, now *state) (changes []Change) {
 		}
 		if had != has || !was.same(is) {
 			modified = append(modified, n)
-			changes = append(changes, Change{URI: modelURI(n), May: w.may(n)})
+			changes = append(changes, Change{URI: modelURI(n), May: w.may(showTool, n)})
 		}
 		if !equal(was.loaded, is.loaded) {
 			moved = append(moved, n)
@@ -112,13 +112,13 @@ func (w *Watcher) moves(before, now *state) (changes []Change) {
 		}
 	}
 	if len(modified) > 0 {
-		changes = append(changes, Change{URI: scheme + "models", May: w.may(modified...)})
+		changes = append(changes, Change{URI: scheme + "models", May: w.may(listTool, modified...)})
 	}
 	if len(moved) > 0 {
-		changes = append(changes, Change{URI: scheme + "running", May: w.may(moved...)})
+		changes = append(changes, Change{URI: scheme + "running", May: w.may(listTool, moved...)})
 	}
 	if len(listed) > 0 {
-		changes = append(changes, Change{May: w.may(listed...)})
+		changes = append(changes, Change{May: w.may(showTool, listed...)})
 	}
 	return changes
 }
@@ -155,12 +155,10 @@ func Canonical(uri string) string {
 	return modelURI(n)
 }
 
-// may lets those hear of a change who may know of one of the models.
-func (w *Watcher) may(models ...ollama.Name) func(context.Context) bool {
-	if w.o.Policy == nil {
-		return nil
-	}
+// may lets those hear of a change who may use a tool, of models with one of them.
+func (w *Watcher) may(tool string, models ...ollama.Name) func(context.Context) bool {
 	return func(ctx context.Context) bool {
-		return slices.ContainsFunc(models, func(n ollama.Name) bool { return w.o.Policy.Allow(ctx, "", n) == nil })
+		return models == nil && w.catalog.may(ctx, tool) ||
+			slices.ContainsFunc(models, func(n ollama.Name) bool { return w.catalog.may(ctx, tool, n) })
 	}
 }

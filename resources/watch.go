@@ -6,9 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"ollama-mcp/policy"
+	"ollama-mcp/transport/auth"
 )
 
 // DefaultPoll is how often a Watcher looks.
@@ -23,33 +21,33 @@ type Change struct {
 
 // WatchOptions tune a Watcher. The zero value works.
 type WatchOptions struct {
-	Poll   time.Duration   // how often to look; 0 is DefaultPoll
-	Look   <-chan struct{} // each value makes it look at once: something here has changed what is loaded or installed
-	Policy *policy.Policy
-	Log    zerolog.Logger
+	Poll time.Duration   // how often to look; 0 is DefaultPoll
+	Look <-chan struct{} // each value makes it look at once: something here has changed what is loaded or installed
 }
 
 // Watcher finds out what changes. Make it with NewWatcher.
 type Watcher struct {
-	source Source
-	o      WatchOptions
-	told   chan Change
+	catalog *Catalog
+	o       WatchOptions
+	told    chan Change
 }
 
 // maxTold is how many changes may wait to be passed on.
 const maxTold = 1024
 
-// NewWatcher makes a Watcher of what Models, Running and Hosts of a source return.
-func NewWatcher(s Source, o WatchOptions) *Watcher {
+// NewWatcher makes a Watcher of a catalog's resources.
+func NewWatcher(c *Catalog, o WatchOptions) *Watcher {
 	if o.Poll <= 0 {
 		o.Poll = DefaultPoll
 	}
-	return &Watcher{s, o, make(chan Change, maxTold)}
+	return &Watcher{c, o, make(chan Change, maxTold)}
 }
 
-// Tell passes on a change that somebody else has found. It never blocks. While nobody
-// watches it does nothing that lasts.
-func (w *Watcher) Tell(c Change) {
+// TellJob passes on the change of a job, numbered seq, to its owner. It never blocks. While
+// nobody watches it does nothing that lasts.
+func (w *Watcher) TellJob(owner, id string, seq int) {
+	may := w.may(jobsTool)
+	c := Change{URI: JobURI(id), Seq: seq, May: func(ctx context.Context) bool { return auth.FromContext(ctx).Name == owner && may(ctx) }}
 	select {
 	case w.told <- c:
 	default:

@@ -3,6 +3,7 @@ package resources
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,7 +58,7 @@ func TestWatch(t *testing.T) {
 	added := []string{"", "ollama://models", "ollama://models/hf.co/a/b:q4_k_m"}
 	synctest.Test(t, func(t *testing.T) {
 		source, f, fake := start(t, ollamatest.Script{}, fleet.Options{})
-		heard, end := watching(t, NewWatcher(source, WatchOptions{}))
+		heard, end := watching(t, NewWatcher(New(source, Options{}), WatchOptions{}))
 		with := func(edit func(*ollamatest.Script)) func() { return func() { fake.Change(edit) } }
 		steps := []struct {
 			what string
@@ -106,7 +107,7 @@ func TestWatchLooksAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		look := make(chan struct{}, 1)
 		source, f, _ := start(t, ollamatest.Script{}, fleet.Options{Changed: func() { look <- struct{}{} }})
-		heard, end := watching(t, NewWatcher(source, WatchOptions{Poll: time.Hour, Look: look}))
+		heard, end := watching(t, NewWatcher(New(source, Options{}), WatchOptions{Poll: time.Hour, Look: look}))
 		defer end()
 		before := time.Now()
 		if _, err := f.Load(t.Context(), fleet.LoadRequest{Model: "tiny"}, fleet.Watch{}); err != nil {
@@ -122,7 +123,7 @@ func TestWatchLooksAtOnce(t *testing.T) {
 func TestWatchWithoutOllama(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, _, fake := start(t, ollamatest.Script{Faults: map[string]ollamatest.Fault{"": ollamatest.Down()}}, fleet.Options{})
-		heard, end := watching(t, NewWatcher(source, WatchOptions{}))
+		heard, end := watching(t, NewWatcher(New(source, Options{}), WatchOptions{}))
 		fake.Change(func(s *ollamatest.Script) { delete(s.Faults, "") })
 		time.Sleep(DefaultPoll + time.Second)
 		if got := uris(heard()); !slices.Contains(got, "ollama://hosts") || !slices.Contains(got, "ollama://models") {
@@ -132,7 +133,7 @@ func TestWatchWithoutOllama(t *testing.T) {
 
 		fake.Change(func(s *ollamatest.Script) { s.AnswerDelay = time.Second })
 		begun := time.Now()
-		heard, end = watching(t, NewWatcher(source, WatchOptions{}))
+		heard, end = watching(t, NewWatcher(New(source, Options{}), WatchOptions{}))
 		defer end()
 		time.Sleep(time.Minute)
 		if got := heard(); got != nil {
@@ -145,13 +146,13 @@ func TestWatchWithoutOllama(t *testing.T) {
 func TestTell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, _, _ := start(t, ollamatest.Script{}, fleet.Options{})
-		w := NewWatcher(source, WatchOptions{})
-		for range 2 * maxTold {
-			w.Tell(Change{URI: "stale"})
+		w := NewWatcher(New(source, Options{}), WatchOptions{})
+		for n := range 2 * maxTold {
+			w.TellJob("ann", "stale", n)
 		}
 		heard, end := watching(t, w)
 		defer end()
-		w.Tell(Change{URI: JobURI("1"), Seq: 7})
+		w.TellJob("ann", "1", 7)
 		if got := heard(); len(got) != 1 || got[0].URI != "ollama://jobs/1" || got[0].Seq != 7 {
 			t.Errorf("told = %+v, want the change of the job alone", got)
 		}
@@ -162,7 +163,7 @@ func TestTell(t *testing.T) {
 func TestWatchPolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, f, fake := start(t, ollamatest.Script{Models: []ollamatest.FakeModel{{Name: quant}, {Name: "tiny"}}}, fleet.Options{})
-		heard, end := watching(t, NewWatcher(source, WatchOptions{Policy: rules(t)}))
+		heard, end := watching(t, NewWatcher(New(source, Options{Policy: rules(t)}), WatchOptions{}))
 		defer end()
 		may := func(caller string, c Change) bool {
 			return c.May == nil || c.May(auth.NewContext(t.Context(), auth.Caller{Name: caller}))
@@ -173,8 +174,9 @@ func TestWatchPolicy(t *testing.T) {
 		time.Sleep(DefaultPoll + time.Second)
 		all := heard()
 		for _, c := range all {
-			if !may("ann", c) || may("bob", c) {
-				t.Errorf("change of %s after a load: ann may hear: %v, bob: %v, want ann alone", c.URI, may("ann", c), may("bob", c))
+			isModel := strings.HasPrefix(c.URI, "ollama://models/") // for which dora would have to use show
+			if !may("ann", c) || may("bob", c) || may("dora", c) == isModel {
+				t.Errorf("change of %s after a load: ann may hear: %v, bob: %v, dora: %v, want ann, not bob, and dora of lists", c.URI, may("ann", c), may("bob", c), may("dora", c))
 			}
 		}
 		fake.Change(func(s *ollamatest.Script) { s.Models = nil })
@@ -183,13 +185,20 @@ func TestWatchPolicy(t *testing.T) {
 		for _, c := range heard() {
 			if c.URI == "" {
 				listed++
-				if !may("ann", c) || !may("bob", c) {
-					t.Errorf("list_changed after the end of all models: ann may hear: %v, bob: %v, want both", may("ann", c), may("bob", c))
+				if !may("ann", c) || !may("bob", c) || may("dora", c) {
+					t.Errorf("list_changed after the end of all models: ann may hear: %v, bob: %v, dora: %v, want ann and bob", may("ann", c), may("bob", c), may("dora", c))
 				}
 			}
 		}
 		if len(all) == 0 || listed != 1 {
 			t.Errorf("told of %d changes after a load and %d list_changed, want some and 1", len(all), listed)
+		}
+		fake.Change(func(s *ollamatest.Script) { s.Version = "0.35.0" })
+		time.Sleep(DefaultPoll + time.Second)
+		all = heard()
+		hosts := slices.IndexFunc(all, func(c Change) bool { return c.URI == "ollama://hosts" })
+		if hosts < 0 || !may("ann", all[hosts]) || may("dora", all[hosts]) {
+			t.Errorf("told after another version: %+v, want a change of the hosts that ann may hear of and dora may not", all)
 		}
 	})
 }

@@ -35,10 +35,7 @@ type Selection struct {
 // a job: nobody could ask for its result. Its errors name the setting and the valid
 // choices.
 func (s Selection) Select(all []Tool) ([]Tool, error) {
-	var names, sets []string
-	for _, t := range all {
-		names = append(names, t.Name)
-	}
+	names, sets := Names(all), []string(nil)
 	for _, t := range Toolsets() {
 		sets = append(sets, string(t))
 	}
@@ -65,6 +62,15 @@ func (s Selection) Select(all []Tool) ([]Tool, error) {
 		}
 	}
 	return chosen, nil
+}
+
+// Names are the names of tools.
+func Names(tools []Tool) []string {
+	names := []string{}
+	for _, t := range tools {
+		names = append(names, t.Name)
+	}
+	return names
 }
 
 func (s Selection) wants(t *Tool) bool {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -90,6 +91,32 @@ func TestWatchLastsAsLongAsItsAudience(t *testing.T) {
 		r.runs(t, "with an audience again", 2, 1)
 		p.close()
 		r.runs(t, "after the end", 2, 0)
+	})
+}
+
+// TestSubscribable has a client subscribe, in both ways, to a resource that is not there for it.
+func TestSubscribable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &reporter{news: make(chan News)}
+		p := dial(t, fixtures(), Options{Watch: r.watch, Subscribable: func(_ context.Context, uri string) error {
+			if uri == "x://hidden" {
+				return errors.New("there is no resource x://hidden")
+			}
+			return nil
+		}})
+		p.hello(`{}`)
+		p.send(`{"jsonrpc":"2.0","id":2,"method":"resources/subscribe","params":{"uri":"x://hidden"}}`)
+		if m := p.must(); m.Error == nil || m.Error.Code != mcp.RESOURCE_NOT_FOUND || m.Error.Message != "there is no resource x://hidden" {
+			t.Errorf("subscribing to x://hidden = %s, want %d and the words", m.raw, mcp.RESOURCE_NOT_FOUND)
+		}
+		r.runs(t, "after the refusal", 0, 0)
+		p.send(listen(`3`, `{"resourceSubscriptions":["x://hidden","x://a"]}`))
+		if m := p.must(); !strings.Contains(string(m.raw), `"notifications":{"resourceSubscriptions":["x://a"]}`) {
+			t.Errorf("listening to x://hidden and x://a = %s, want x://a acknowledged alone", m.raw)
+		}
+		r.tell("x://hidden", "x://a")
+		p.wantSift("news", "resources/updated 3 x://a")
+		p.close()
 	})
 }
 

@@ -49,6 +49,9 @@ type Options struct {
 	// Canonical is the one spelling in which News names the resource of a URI that a client
 	// subscribed to. It must be quick. Default: the URI.
 	Canonical func(uri string) string
+	// Subscribable returns nil when the caller in ctx may subscribe to a resource, else words for
+	// the client, for whom it is not there. It must be quick. Default: nil.
+	Subscribable func(ctx context.Context, uri string) error
 	// Log takes what went wrong on the server's side. The zero Logger is silent.
 	Log zerolog.Logger
 }
@@ -67,6 +70,9 @@ func (o Options) withDefaults() Options {
 		o.Busy = func(_, message string) *mcp.CallToolResult {
 			return mcp.NewToolResultError("the server is busy: " + message)
 		}
+	}
+	if o.Subscribable == nil {
+		o.Subscribable = func(context.Context, string) error { return nil }
 	}
 	if o.Canonical == nil {
 		o.Canonical = func(uri string) string { return uri }

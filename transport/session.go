@@ -68,8 +68,12 @@ func (c *Call) setClient(change func(*client)) {
 	change(&c.client)
 }
 
-// SetSubscriptionFilter is called by mcp-go when a listen stream begins and ends.
+// SetSubscriptionFilter is called by mcp-go when a listen stream begins and ends. What the
+// caller may not subscribe to is left out.
 func (c *Call) SetSubscriptionFilter(filter mcp.SubscriptionFilter) {
+	filter.ResourceSubscriptions = slices.DeleteFunc(slices.Clone(filter.ResourceSubscriptions), func(uri string) bool {
+		return c.conn.hub.o.Subscribable(c.ctx, uri) != nil
+	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.filter = filter
@@ -90,6 +94,9 @@ func (c *Call) SubscribeToResource(uri string) { _ = c.SubscribeToResourceErr(ur
 func (c *Call) SubscribeToResourceErr(uri string) error {
 	if c.isListen() {
 		return nil
+	}
+	if err := c.conn.hub.o.Subscribable(c.ctx, uri); err != nil {
+		return err
 	}
 	if err := c.conn.session.subscribe(uri); err != nil {
 		return err
@@ -173,14 +180,19 @@ func (c *Call) stopNotes() {
 }
 
 // note queues one notification. A listen stream may carry broadcasts once its
-// client knows that it stands.
+// client knows that it stands, and for what.
 func (c *Call) note(n mcp.JSONRPCNotification) {
 	var stream json.RawMessage
 	if c.isListen() {
 		stream = c.msg.id
 	}
+	acknowledges := n.Method == mcp.MethodNotificationSubscriptionsAcknowledged
+	if acknowledges {
+		filter, _ := c.SubscriptionFilter()
+		n.Params.AdditionalFields = map[string]any{"notifications": filter}
+	}
 	it := item{call: c, parts: [][]byte{encodeNote(n, stream)}}
-	if n.Method != mcp.MethodNotificationSubscriptionsAcknowledged {
+	if !acknowledges {
 		c.conn.out.put(it)
 		return
 	}
