@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,21 +15,21 @@ import (
 )
 
 type shownModel struct {
-	Name          ollama.Name      `json:"name"`
-	Family        string           `json:"family,omitempty"`
-	Format        string           `json:"format,omitempty"`
-	ParameterSize string           `json:"parameter_size,omitempty"`
-	Quantization  string           `json:"quantization,omitempty"`
-	ContextLength int              `json:"context_length,omitempty"` // at most
-	Capabilities  []string         `json:"capabilities,omitempty"`
-	Parameters    string           `json:"parameters,omitempty"`
-	Template      string           `json:"template,omitempty"`
-	System        string           `json:"system,omitempty"`
-	Messages      []ollama.Message `json:"messages,omitempty"`
-	License       string           `json:"license,omitempty"` // its name
-	ModifiedAt    time.Time        `json:"modified_at"`
-	Remote        bool             `json:"remote,omitempty"`
-	Loaded        []runningModel   `json:"loaded"`
+	Name          ollama.Name    `json:"name"`
+	Family        string         `json:"family,omitempty"`
+	Format        string         `json:"format,omitempty"`
+	ParameterSize string         `json:"parameter_size,omitempty"`
+	Quantization  string         `json:"quantization,omitempty"`
+	ContextLength int            `json:"context_length,omitempty"` // at most
+	Capabilities  []string       `json:"capabilities,omitempty"`
+	Parameters    string         `json:"parameters,omitempty"`
+	Template      string         `json:"template,omitempty"`
+	System        string         `json:"system,omitempty"`
+	Messages      int            `json:"messages,omitempty"` // how many every chat begins with
+	License       string         `json:"license,omitempty"`  // its name
+	ModifiedAt    time.Time      `json:"modified_at"`
+	Remote        bool           `json:"remote,omitempty"`
+	Loaded        []runningModel `json:"loaded"`
 }
 
 // model is what show tells of an installed model.
@@ -64,9 +65,18 @@ func describe(n ollama.Name, s *ollama.Shown, loaded []runningModel) shownModel 
 	return shownModel{
 		Name: n, Family: s.Details.Family, Format: s.Details.Format, ParameterSize: s.Details.ParameterSize,
 		Quantization: s.Details.QuantizationLevel, ContextLength: cmp.Or(s.ContextLength(), s.Details.ContextLength),
-		Capabilities: s.Capabilities, Parameters: s.Parameters, Template: s.Template, System: s.System, Messages: s.Messages,
+		Capabilities: s.Capabilities, Parameters: cut(s.Parameters), Template: cut(s.Template), System: cut(s.System), Messages: len(s.Messages),
 		License: title(s.License), ModifiedAt: s.ModifiedAt, Remote: s.RemoteHost != "" || fleet.IsCloudName(n), Loaded: loaded,
 	}
+}
+
+// cut bounds what a model's maker wrote, as the tool show does, and says that it did.
+func cut(s string) string {
+	const most = 4000
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + fmt.Sprintf("… (%d bytes in all)", len(s))
+	}
+	return s
 }
 
 // title is the first line of a text that has words in it, which in a license is its name.

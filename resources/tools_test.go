@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mark3labs/mcp-go/mcp"
 
+	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/ollama/ollamatest"
 	"ollama-mcp/policy"
@@ -120,6 +121,20 @@ func list(t *testing.T, c *Catalog, caller string) (all []string) {
 		all = append(all, r.URITemplate)
 	}
 	return all
+}
+
+// What a model's maker wrote is bounded, as in show.
+func TestModelIsBounded(t *testing.T) {
+	long := strings.Repeat("é", 1<<20)
+	got := describe("m", &ollama.Shown{Template: long, System: long, Parameters: long, Messages: make([]ollama.Message, 1000)}, nil)
+	for field, text := range map[string]string{"template": got.Template, "system": got.System, "parameters": got.Parameters} {
+		if len(text) > 4100 || !strings.HasSuffix(text, "é… (2097152 bytes in all)") {
+			t.Errorf("%s of 2 MiB = %d bytes ending in %q, want 4,000 and how many there are", field, len(text), text[max(0, len(text)-40):])
+		}
+	}
+	if got.Messages != 1000 {
+		t.Errorf("messages = %d, want their number, 1000", got.Messages)
+	}
 }
 
 // A read is a call of the tool in the eyes of the limits, also of those for some models.
