@@ -3,6 +3,8 @@ package resources
 import (
 	"context"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,38 +31,53 @@ type WatchOptions struct {
 type Watcher struct {
 	catalog *Catalog
 	o       WatchOptions
-	told    chan Change
-}
+	wake    chan struct{} // of capacity 1: something was told
 
-// maxTold is how many changes may wait to be passed on.
-const maxTold = 1024
+	mu   sync.Mutex        // guards told
+	told map[string]Change // what waits to be passed on, the latest of each URI; nil while nobody watches
+}
 
 // NewWatcher makes a Watcher of a catalog's resources.
 func NewWatcher(c *Catalog, o WatchOptions) *Watcher {
 	if o.Poll <= 0 {
 		o.Poll = DefaultPoll
 	}
-	return &Watcher{c, o, make(chan Change, maxTold)}
+	return &Watcher{catalog: c, o: o, wake: make(chan struct{}, 1)}
 }
 
-// TellJob passes on the change of a job, numbered seq, to its owner. It never blocks. While
-// nobody watches it does nothing that lasts.
+// TellJob passes on the change of a job, numbered seq, to its owner. It never blocks. Of
+// changes that wait it keeps each job's latest by number: that says all that the others
+// would. While nobody watches it does nothing.
 func (w *Watcher) TellJob(owner, id string, seq int) {
 	may := w.may(jobsTool)
 	c := Change{URI: JobURI(id), Seq: seq, May: func(ctx context.Context) bool { return auth.FromContext(ctx).Name == owner && may(ctx) }}
-	select {
-	case w.told <- c:
-	default:
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.told == nil || w.told[c.URI].Seq > seq {
+		return
 	}
+	w.told[c.URI] = c
+	select {
+	case w.wake <- struct{}{}:
+	default: // who wakes will see this change too
+	}
+}
+
+// listen keeps what is told from now on, or, with nil, nothing more. It returns what was kept.
+func (w *Watcher) listen(told map[string]Change) (before map[string]Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before, w.told = w.told, told
+	return before
 }
 
 // firstPatience bounds how long a first look may hold up who wants to watch.
 const firstPatience = time.Second / 2
 
 // Watch looks, and yields what changes from then on until ctx ends. It is for one caller at
-// a time. Its goroutine ends with the loop; a loop must be run, or ctx end.
+// a time. Its goroutine ends with the loop, which must be run.
 func (w *Watcher) Watch(ctx context.Context) iter.Seq[Change] {
-	w.forget()
+	w.listen(map[string]Change{})
 	first, cancel := context.WithTimeout(ctx, firstPatience)
 	defer cancel()
 	before := w.look(first)
@@ -69,6 +86,7 @@ func (w *Watcher) Watch(ctx context.Context) iter.Seq[Change] {
 		var polling sync.WaitGroup
 		defer polling.Wait()
 		defer stop()
+		defer w.listen(nil)
 		looks := make(chan *state)
 		polling.Go(func() { w.poll(ctx, looks) })
 		for {
@@ -76,8 +94,8 @@ func (w *Watcher) Watch(ctx context.Context) iter.Seq[Change] {
 			select {
 			case <-ctx.Done():
 				return
-			case c := <-w.told:
-				changes = append(changes, c)
+			case <-w.wake:
+				changes = slices.Collect(maps.Values(w.listen(map[string]Change{})))
 			case now := <-looks:
 				changes = w.diff(before, now)
 				before = now.since(before)
@@ -88,13 +106,6 @@ func (w *Watcher) Watch(ctx context.Context) iter.Seq[Change] {
 				}
 			}
 		}
-	}
-}
-
-// forget drops what was told while nobody watched.
-func (w *Watcher) forget() {
-	for range len(w.told) {
-		<-w.told
 	}
 }
 

@@ -2,6 +2,7 @@ package resources
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -142,19 +143,70 @@ func TestWatchWithoutOllama(t *testing.T) {
 	})
 }
 
-// TestTell passes on what others found, while somebody watches.
-func TestTell(t *testing.T) {
+// TestTellJob passes on what others found, while somebody watches.
+func TestTellJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source, _, _ := start(t, ollamatest.Script{}, fleet.Options{})
+		w := NewWatcher(New(source, Options{Policy: rules(t)}), WatchOptions{})
+		w.TellJob("ann", "stale", 1)
+		heard, end := watching(t, w)
+		w.TellJob("ann", "1", 7)
+		got := heard()
+		if len(got) != 1 || got[0].URI != "ollama://jobs/1" || got[0].Seq != 7 {
+			t.Fatalf("told = %+v, want the change of the job alone", got)
+		}
+		for caller, want := range map[string]bool{"ann": true, "bob": false} {
+			if may := got[0].May(auth.NewContext(t.Context(), auth.Caller{Name: caller})); may != want {
+				t.Errorf("%s may hear of ann's job: %v, want %v", caller, may, want)
+			}
+		}
+		w.TellJob("carl", "2", 1)
+		if got := heard(); len(got) != 1 || got[0].May(auth.NewContext(t.Context(), auth.Caller{Name: "carl"})) {
+			t.Errorf("told = %+v, want a change that carl, who may not use jobs, may not hear of", got)
+		}
+		end()
+		w.TellJob("ann", "1", 8)
+		if w.told != nil {
+			t.Errorf("kept while nobody watches: %v, want nothing", w.told)
+		}
+	})
+}
+
+// TestSlowWatch has a loop that is held up while many jobs change all the time: of each it
+// is told the latest, and none is lost.
+func TestSlowWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source, _, _ := start(t, ollamatest.Script{}, fleet.Options{})
 		w := NewWatcher(New(source, Options{}), WatchOptions{})
-		for n := range 2 * maxTold {
-			w.TellJob("ann", "stale", n)
+		ctx, stop := context.WithCancel(t.Context())
+		free := make(chan struct{})
+		done := make(chan struct{})
+		told := map[string][]int{}
+		go func() {
+			defer close(done)
+			for c := range w.Watch(ctx) {
+				told[c.URI] = append(told[c.URI], c.Seq)
+				<-free
+			}
+		}()
+		synctest.Wait()
+		w.TellJob("ann", "first", 1)
+		synctest.Wait() // the loop is held up by it
+		const jobs, last = 2000, 5
+		want := map[string][]int{JobURI("first"): {1}}
+		for n := range jobs {
+			id := fmt.Sprint(n)
+			want[JobURI(id)] = []int{last}
+			for _, seq := range []int{1, 2, 3, last, last - 1} { // the end overtakes the phase before it
+				w.TellJob("ann", id, seq)
+			}
 		}
-		heard, end := watching(t, w)
-		defer end()
-		w.TellJob("ann", "1", 7)
-		if got := heard(); len(got) != 1 || got[0].URI != "ollama://jobs/1" || got[0].Seq != 7 {
-			t.Errorf("told = %+v, want the change of the job alone", got)
+		close(free)
+		synctest.Wait()
+		stop()
+		<-done
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Errorf("told of %d jobs that changed during one news (-want +got):\n%s", jobs, diff)
 		}
 	})
 }
