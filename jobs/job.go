@@ -7,6 +7,7 @@ import (
 	"iter"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type Job struct {
 	call    Call
 	started time.Time
 	done    chan struct{} // closed when the work has returned and all is recorded and told
+	telling sync.Mutex    // held while a change is recorded and told, so that they are told in order
 
 	// What follows is guarded by table.mu.
 
@@ -267,6 +269,8 @@ func (j *Job) within(ctx context.Context) {
 func (j *Job) run(ctx context.Context, work Work) {
 	defer close(j.done)
 	result, err := work.do(ctx, j.report)
+	j.telling.Lock()
+	defer j.telling.Unlock()
 	if c := j.end(result, err); c.ID != "" {
 		j.table.opts.Changed(c)
 	}
@@ -283,6 +287,8 @@ func (w Work) do(ctx context.Context, report Report) (r Result, err error) {
 
 // report is the Report of the job's work.
 func (j *Job) report(p Progress) {
+	j.telling.Lock()
+	defer j.telling.Unlock()
 	if c := j.note(p); c.ID != "" {
 		j.table.opts.Changed(c)
 	}

@@ -58,8 +58,9 @@ type Options struct {
 	MaxText int
 	// Grace is how long work that was cancelled is waited for. Default 5 s.
 	Grace time.Duration
-	// Changed hears of each change of a job's phase and of its end. It is called by the
-	// goroutine in which that happens: it must not block. Default: nobody hears.
+	// Changed hears of each change of a job's phase and of its end, those of one job in their
+	// order. It is called by the goroutine in which that happens: it must not block. Default:
+	// nobody hears.
 	Changed func(Change)
 }
 

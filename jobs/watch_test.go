@@ -2,6 +2,8 @@ package jobs
 
 import (
 	"context"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +46,40 @@ func TestChanges(t *testing.T) {
 			t.Errorf("after the end: Seq %d, Message %p; want 3 and none", s.Seq, s.Message)
 		}
 	})
+}
+
+// The end of the work does not overtake the news of a phase that another goroutine reports.
+func TestChangesAreToldInOrder(t *testing.T) {
+	begin, telling := make(chan struct{}), make(chan struct{})
+	var mu sync.Mutex
+	var got []int
+	table := newTable(t, Options{Changed: func(c Change) {
+		if c.State == Running {
+			close(telling)
+			for range 1000 { // the end may come now
+				runtime.Gosched()
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, c.Seq)
+	}})
+	var reporting sync.WaitGroup
+	j := table.Start(t.Context(), Call{Owner: "ann"}, func(_ context.Context, report Report) (Result, error) {
+		<-begin
+		reporting.Go(func() { report(Progress{Phase: "generating"}) })
+		<-telling
+		return Result{}, nil
+	})
+	if s, err := j.Wait(t.Context(), 0, nil); err != nil || s.ID == "" {
+		t.Fatalf("Wait(0) = %+v, %v, want a job", s, err)
+	}
+	close(begin)
+	<-j.done
+	reporting.Wait()
+	if want := []int{1, 2}; !slices.Equal(got, want) {
+		t.Errorf("numbers of the changes, as told = %v, want %v", got, want)
+	}
 }
 
 // Several watchers, one of them slow, one late, one that leaves, and each gets the text.
