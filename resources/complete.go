@@ -8,6 +8,7 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 
+	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 )
 
@@ -82,8 +83,11 @@ func modelsToAsk(ctx context.Context, c *Catalog, value string) []string {
 	if i := strings.LastIndexByte(value, ','); i >= 0 {
 		before, last = value[:i+1], value[i+1:]
 	}
-	given := splitList(before)
-	var values []string
+	var given, values []string
+	for _, name := range splitList(before) {
+		n, _ := ollama.ParseName(name) // "" is nobody's
+		given = append(given, string(n))
+	}
 	for _, n := range c.modelNames(ctx, generateTool, strings.TrimSpace(last), fleet.Completion) {
 		if !slices.Contains(given, n) {
 			values = append(values, before+n)

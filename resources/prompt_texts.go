@@ -118,14 +118,15 @@ func compareModels() prompt {
 			if n := len(models); n == 1 || n > 4 {
 				return "", &argumentError{fmt.Sprintf("models names %d, and two to four can be compared", n)}
 			}
-			which := "two to four models that list_models shows as fit for it"
+			which := "the names of two to four models that list_models shows as fit for it"
 			if len(models) > 0 {
-				which = strings.Join(models, ", ")
+				b, _ := json.Marshal(models) // cannot fail
+				which = string(b)
 			}
-			return fmt.Sprintf(`Compare how local models answer a prompt: %s.
+			return fmt.Sprintf(`Compare how local models answer a prompt.
 
-1. Call the tool generate for each of them, with the same prompt, word for word, and options {"seed":1}.
-2. Make a table: model, the answer in short, right or wrong, tokens a second from usage, load time apart.
+1. Call the tool generate once, with models set to %s, the prompt below, word for word, and options {"seed":1}. Its answers come side by side; one that failed says so in its error.
+2. Make a table: model, the answer in short, right or wrong, timing.tokens_per_second, and timing.load_ms apart.
 3. Judge the content without regard to length or tone. Say which model to use for this sort of prompt, and which would do if memory is short.
 
 %s

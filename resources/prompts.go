@@ -95,6 +95,7 @@ func (c *Catalog) write(ctx context.Context, p prompt, args map[string]string) (
 		if !a.models {
 			continue
 		}
+		var given []ollama.Name
 		for _, name := range splitList(args[a.name]) {
 			n, err := ollama.ParseName(name)
 			if err != nil {
@@ -103,6 +104,10 @@ func (c *Catalog) write(ctx context.Context, p prompt, args map[string]string) (
 			if !c.mayUse(ctx, p, n) {
 				return "", &argumentError{fmt.Sprintf("%s: there is no model %s that you may use", a.name, n)}
 			}
+			if slices.Contains(given, n) {
+				return "", &argumentError{fmt.Sprintf("%s names %s twice", a.name, n)}
+			}
+			given = append(given, n)
 		}
 	}
 	return p.write(ctx, c, args)

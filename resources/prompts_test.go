@@ -49,6 +49,7 @@ func TestComplete(t *testing.T) {
 		{"carl", "name second_opinion", "model", "", []string{}},
 		{"ann", "name second_opinion", "question", "w", []string{}},
 		{"ann", "name compare_models", "models", "llama3.2:1b, llama", []string{"llama3.2:1b,llama3.2:3b"}},
+		{"ann", "name compare_models", "models", "LLaVA, llava", []string{}}, // it is there already
 		{"ann", "name summarize", "length", "ONE ", []string{"one sentence", "one paragraph", "one page"}},
 		{"ann", "name pick_model", "memory", "6", []string{"64 GB"}},
 	}
@@ -96,7 +97,8 @@ func TestPrompts(t *testing.T) {
 		{"ann", "extract", `{"text":"Ann is 5.","schema":"{\"type\":\"object\"}"}`, "<schema>\n{\"type\":\"object\"}\n</schema>", ""},
 		{"ann", "extract", `{"text":"Ann is 5.","schema":"[]"}`, "", "schema is not a JSON object"},
 		{"ann", "extract", `{"text":"Ann is 5.","schema":"null"}`, "", "schema is not a JSON object"},
-		{"ann", "compare_models", `{"prompt":"Why?","models":"llava , llama3.2:1b"}`, ": llava, llama3.2:1b.", ""},
+		{"ann", "compare_models", `{"prompt":"Why?","models":"llava , llama3.2:1b"}`, `generate once, with models set to ["llava","llama3.2:1b"],`, ""},
+		{"ann", "compare_models", `{"prompt":"Why?","models":"llava,LLaVA:latest"}`, "", "models names llava:latest twice"},
 		{"ann", "compare_models", `{"prompt":"Why?","models":"llava"}`, "", "names 1, and two to four"},
 		{"ann", "compare_models", `{"prompt":"Why?"}`, "list_models", ""},
 		{"ann", "pick_model", `{"task":"code"}`, "| hf.co/a/b:q4_k_m |", ""},
