@@ -12,19 +12,38 @@ import (
 
 // The tests below are calls that outlive their request, in the program.
 
-// A call that takes longer than its wait goes on, and its text comes whole.
+// What was asked for as a job goes on without its caller, and its result is all there.
 func TestJob(t *testing.T) {
-	const tokens = 1500
+	const tokens = 200
 	s := serve(t, ollamatest.NewReal(t).URL)
-	s.must("load", `{"model":"tiny"}`)
-	r, before := s.call("generate", fmt.Sprintf(`{"model":"tiny","prompt":"the sea","wait":0.3,"options":{"num_predict":%d,"seed":1}}`, tokens))
+	r := s.must("generate", fmt.Sprintf(`{"model":"tiny","prompt":"the sea","wait":0,"options":{"num_predict":%d,"seed":1}}`, tokens))
 	job := r.Structured.Job
-	if r.IsError || job.ID == "" || job.State != "running" || r.Structured.Text != "" {
-		t.Fatalf("generate with wait 0.3 = %+v, want a job that runs", r)
+	if job.ID == "" || job.State != "running" || r.Structured.Text != "" {
+		t.Fatalf("generate with wait 0 = %+v, want a job that runs", r)
 	}
-	end, after := s.call("jobs", fmt.Sprintf(`{"id":%q,"wait":60}`, job.ID))
+	end, progress := s.call("jobs", fmt.Sprintf(`{"id":%q,"wait":60}`, job.ID))
 	if o := end.Structured; end.IsError || o.Job.State != "done" || o.Result.Usage.OutputTokens != tokens || o.Result.Text == "" {
 		t.Fatalf("jobs with wait = %+v, want it done, with %d tokens", end, tokens)
+	}
+	if got := deltas(progress); got != end.Structured.Result.Text {
+		t.Errorf("the deltas, %d bytes, are not the text of %d bytes", len(got), len(end.Structured.Result.Text))
+	}
+}
+
+// A call that takes longer than its wait goes on, and its text comes whole. A host that takes
+// 3 s for it leaves a wait of 1 s more than a second on either side.
+func TestJobText(t *testing.T) {
+	fake := ollamatest.NewFake(ollamatest.Script{TokenDelay: 20 * time.Millisecond, TokenCount: 150})
+	defer fake.Close()
+	s := serve(t, fake.URL)
+	r, before := s.call("generate", `{"model":"tiny","prompt":"x","wait":1}`)
+	job := r.Structured.Job
+	if r.IsError || job.ID == "" || job.State != "running" || r.Structured.Text != "" {
+		t.Fatalf("generate with wait 1 of 3 s = %+v, want a job that runs", r)
+	}
+	end, after := s.call("jobs", fmt.Sprintf(`{"id":%q,"wait":60}`, job.ID))
+	if end.IsError || end.Structured.Job.State != "done" || end.Structured.Result.Text == "" {
+		t.Fatalf("jobs with wait = %+v, want it done", end)
 	}
 	if got := deltas(before) + deltas(after); got != end.Structured.Result.Text || deltas(before) == "" || deltas(after) == "" {
 		t.Errorf("the deltas of both calls, %d and %d bytes, joined are not the text of %d bytes", len(deltas(before)), len(deltas(after)), len(end.Structured.Result.Text))

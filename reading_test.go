@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -53,8 +52,11 @@ var listeners = map[string]func(t *testing.T, address string, w *web) <-chan mes
 	},
 }
 
+// toldWithin is when those who subscribed must know of a load or unload by another program.
+const toldWithin = 6 * time.Second
+
 // Another program loads and unloads a model of a real Ollama: those who subscribed are told
-// of both.
+// of both in time, and what they read then is so.
 func TestSubscriptions(t *testing.T) {
 	real := ollamatest.NewReal(t)
 	w := serveWeb(t, real.URL)
@@ -62,22 +64,67 @@ func TestSubscriptions(t *testing.T) {
 	for name, listen := range listeners {
 		heard[name] = listen(t, real.URL, w)
 	}
-	for _, step := range []string{`{"model":"tiny","keep_alive":"10m"}`, `{"model":"tiny","keep_alive":0}`} {
-		resp, err := http.Post(real.URL+"/api/generate", "application/json", strings.NewReader(step))
+	for _, step := range []struct{ body, want string }{
+		{`{"model":"tiny","keep_alive":"10m"}`, `"name":"tiny:latest"`},
+		{`{"model":"tiny","keep_alive":0}`, `{"models":[]}`},
+	} {
+		for name, news := range heard {
+			drain(t, name, news)
+		}
+		resp, err := http.Post(real.URL+"/api/generate", "application/json", strings.NewReader(step.body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		said, _ := io.ReadAll(resp.Body)
+		if said, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s %s, %v", step.body, resp.Status, said, err)
+		}
 		resp.Body.Close()
-		begun := time.Now()
+		late := time.After(toldWithin)
 		for name, news := range heard {
-			m := <-news
-			if m.Method != "notifications/resources/updated" || m.Params.URI != "ollama://running" {
-				t.Errorf("%s, after %s (%.80s): %+v, want an update of ollama://running", name, step, bytes.TrimSpace(said), m)
+			select {
+			case m := <-news:
+				wantRunning(t, name, m)
+			case <-late:
+				t.Fatalf("%s: not told of %s within %v", name, step.body, toldWithin)
 			}
-			t.Logf("%s: told at the latest %v after %s", name, time.Since(begun), step)
+		}
+		if text := read(w, "ollama://running", false); !strings.Contains(strings.ReplaceAll(text, `\`, ""), step.want) {
+			t.Errorf("read after %s and its news = %s, want %s", step.body, text, step.want)
 		}
 	}
+}
+
+func wantRunning(t *testing.T, name string, m message) {
+	t.Helper()
+	if m.Method != "notifications/resources/updated" || m.Params.URI != "ollama://running" {
+		t.Errorf("%s: %+v, want an update of ollama://running", name, m)
+	}
+}
+
+// drain takes what has come of an earlier step.
+func drain(t *testing.T, name string, news <-chan message) {
+	t.Helper()
+	for len(news) > 0 {
+		wantRunning(t, name, <-news)
+	}
+}
+
+// read reads a resource, as it came.
+func read(w *web, uri string, modern bool) string {
+	w.t.Helper()
+	meta, header := "", []string{"Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "resources/read", "Mcp-Name", uri}
+	if modern {
+		meta = `,"_meta":{` + modernMeta[1:] + `}`
+	} else {
+		header = []string{"Mcp-Session-Id", newLegacy(w).session}
+	}
+	resp := w.do(w.ctx, "POST", "/mcp", fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":%q%s}}`, uri, meta), header...)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(body)
 }
 
 // A model is read by a name that has : and / in it, and a resource that does not exist is
@@ -86,32 +133,19 @@ func TestRead(t *testing.T) {
 	fake := ollamatest.NewFake(ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "hf.co/a/b:Q4_K_M"}}})
 	defer fake.Close()
 	w := serveWeb(t, fake.URL)
-	read := func(uri string, modern bool) string {
-		meta, header := "", []string{"Mcp-Session-Id", newLegacy(w).session}
-		if modern {
-			meta, header = `,"_meta":{`+modernMeta[1:]+`}`, []string{"Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "resources/read", "Mcp-Name", uri}
-		}
-		resp := w.do(w.ctx, "POST", "/mcp", fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":%q%s}}`, uri, meta), header...)
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(body)
-	}
 	for _, modern := range []bool{false, true} {
-		if got := read("ollama://models/hf.co/a/b:Q4_K_M", modern); !strings.Contains(got, `\"name\":\"hf.co/a/b:q4_k_m\"`) {
+		if got := read(w, "ollama://models/hf.co/a/b:Q4_K_M", modern); !strings.Contains(got, `\"name\":\"hf.co/a/b:q4_k_m\"`) {
 			t.Errorf("read of a model, modern %v = %s, want it", modern, got)
 		}
 		code := map[bool]string{false: `"code":-32002`, true: `"code":-32602`}[modern]
 		for _, uri := range []string{"ollama://models/nowhere", "ollama://nothing"} {
-			if got := read(uri, modern); !strings.Contains(got, code) || !strings.Contains(got, "there is no resource "+uri) {
+			if got := read(w, uri, modern); !strings.Contains(got, code) || !strings.Contains(got, "there is no resource "+uri) {
 				t.Errorf("read of %s, modern %v = %s, want %s", uri, modern, got, code)
 			}
 		}
 	}
 	fake.Change(func(s *ollamatest.Script) { s.Faults[""] = ollamatest.Down() })
-	if got := read("ollama://models", false); !strings.Contains(got, `"code":-32603`) || !strings.Contains(got, "no Ollama answers at") || !strings.Contains(got, `"kind":"unreachable"`) {
+	if got := read(w, "ollama://models", false); !strings.Contains(got, `"code":-32603`) || !strings.Contains(got, "no Ollama answers at") || !strings.Contains(got, `"kind":"unreachable"`) {
 		t.Errorf("read without Ollama = %s, want words and a kind", got)
 	}
 }
