@@ -149,3 +149,33 @@ func TestRead(t *testing.T) {
 		t.Errorf("read without Ollama = %s, want words and a kind", got)
 	}
 }
+
+// Resources are there with their tools.
+func TestResourcesOfOfferedTools(t *testing.T) {
+	fake := ollamatest.NewFake(ollamatest.Script{})
+	defer fake.Close()
+	w := serveWeb(t, fake.URL, "--tools", "list_models")
+	if got := read(w, "ollama://models", false); !strings.Contains(got, "tiny:latest") {
+		t.Errorf("read of the models with list_models offered = %s, want them", got)
+	}
+	post := func(body string) string {
+		resp := w.do(w.ctx, "POST", "/mcp", body, "Mcp-Session-Id", newLegacy(w).session)
+		defer resp.Body.Close()
+		said, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(said)
+	}
+	for what, got := range map[string]string{
+		"read":         read(w, "ollama://hosts", false),
+		"subscription": post(`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"ollama://hosts"}}`),
+	} {
+		if !strings.Contains(got, `"code":-32002`) || !strings.Contains(got, "there is no resource ollama://hosts. Resources are ollama://models, ollama://running") {
+			t.Errorf("%s of the hosts without status = %s, want it not there", what, got)
+		}
+	}
+	if got := post(`{"jsonrpc":"2.0","id":1,"method":"prompts/list"}`); strings.Count(got, `"title"`) != 1 || !strings.Contains(got, "pick_model") {
+		t.Errorf("prompts with list_models alone = %s, want pick_model alone", got)
+	}
+}

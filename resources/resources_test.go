@@ -325,7 +325,9 @@ func reference(c *Catalog) string {
 		"| a model was loaded, unloaded, or takes other memory | `ollama://running`, `ollama://models`, `ollama://models/{+name}` | |\n" +
 		"| a model was installed, removed | `ollama://models`, `ollama://models/{+name}` | `list_changed` |\n" +
 		"| a model was replaced | `ollama://models`, `ollama://models/{+name}` | |\n" +
-		"| a host went down or came back, or has another version | `ollama://hosts` | |\n\n" +
+		"| a host went down or came back, or has another version | `ollama://hosts` | |\n" +
+		"| a job entered another phase, or ended | `ollama://jobs/{id}`, to its owner | `_meta` has `ollama-mcp/seq` |\n\n" +
+		"`ollama-mcp/seq` counts a job's changes from 1 and never goes back; a gap means that the changes between are in this one.\n" +
 		"That a call puts off the expiry of a loaded model is no change. A model's name may be spelt as people spell\nit (`ollama://models/hf.co/a/b:Q4_K_M`, `ollama://models/llama3.2`): the news comes in the spelling of the subscription.\n")
 	b.WriteString("\n## Prompts\n")
 	for _, p := range prompts() {
