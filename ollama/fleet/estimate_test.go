@@ -19,10 +19,18 @@ func TestLeastTokens(t *testing.T) {
 		{"a ruler", strings.Repeat("=", 30000), 234, 469},
 		{"zeros", strings.Repeat("0", 30000), 1875, 1875},
 		{"table", strings.Repeat("1,2,3,4\n", 3000), 12000, 24000},
-		{"one letter", strings.Repeat("a", 30000), 750, 3750},
-		{"the longest identifier of cl100k", "translatesAutoresizingMaskIntoConstraints", 2, 2},
+		{"one letter", strings.Repeat("a", 30000), 469, 3750},
+		{"the longest identifier of cl100k", ".translatesAutoresizingMaskIntoConstraints", 1, 1},
+		{"the longest word of r50k", strings.Repeat("ÃÂ", 32), 1, 1},
+		{"thanks", strings.Repeat("ありがとうございました", 100), 92, 100},
+		{"long sounds", "ページ", 1, 1},
+		{"letters and ideographs", " 彩神争霸app", 1, 1},
+		{"quoted commas", strings.Repeat("','", 1000), 0, 500},
+		{"the longest word in Thai", " สำนักเลขานุการองค์กร", 1, 1},
+		{"a word in Khmer", "ព័ត៌មាន", 1, 1},
+		{"a word in Burmese", " ျမန္မာ", 1, 1},
 		{"accents", "fenêtre œuvre ça", 3, 4},
-		{"combining marks", "e\u0301le\u0300ve", 1, 4},
+		{"combining marks", "e\u0301le\u0300ve", 1, 5},
 		{"invalid UTF-8", "a\xff\xfeb", 2, 4},
 		{"emoji", "🎉🎉🎉", 0, 3},
 	}
@@ -42,10 +50,12 @@ func TestLeastTokensOfWriting(t *testing.T) {
 		least      float64 // part of real
 	}{
 		{"English", "The sort of prose that people write when they ask a model to look at something for them.", 19, 0.9},
-		{"Go", "for i, m := range models {\n\tif err := check(m.Name); err != nil {\n\t\treturn fmt.Errorf(\"model %d: %w\", i, err)\n\t}\n}\n", 38, 0.4},
-		{"Chinese", "我们需要在发送之前估计提示词的长度，这样才能避免模型悄悄地丢掉一部分内容。", 28, 0.3},
-		{"Japanese", "送信する前にプロンプトの長さを見積もる必要があります。", 19, 0.3},
+		{"Go", "for i, m := range models {\n\tif err := check(m.Name); err != nil {\n\t\treturn fmt.Errorf(\"model %d: %w\", i, err)\n\t}\n}\n", 38, 0.5},
+		{"Chinese", "我们需要在发送之前估计提示词的长度，这样才能避免模型悄悄地丢掉一部分内容。", 28, 0.1},
+		{"Japanese", "送信する前にプロンプトの長さを見積もる必要があります。", 19, 0.1},
 		{"Korean", "보내기 전에 프롬프트의 길이를 추정해야 합니다.", 16, 0.3},
+		{"Thai", "ประเทศไทยเป็นประเทศที่มีความสวยงามและมีวัฒนธรรมที่หลากหลาย นักท่องเที่ยวจำนวนมากเดินทางมาเยี่ยมชมทุกปี", 36, 0.05},
+		{"Lao", "ປະເທດລາວເປັນປະເທດທີ່ສວຍງາມ", 49, 0.01},
 		{"Russian", "Перед отправкой нужно оценить длину запроса, чтобы ничего не потерялось.", 18, 0.5},
 	}
 	for _, tt := range tests {
