@@ -10,10 +10,12 @@ import (
 // is no model. Two names are the same model exactly when they are equal.
 type Name string
 
-// What stands in a name that does not say it, and how long its parts may be.
+// DefaultRegistry is that of a name which does not say one.
+const DefaultRegistry = "registry.ollama.ai"
+
+// What else stands in a name that does not say it, and how long its parts may be.
 // Source: types/model/name.go of github.com/ollama/ollama v0.34.4.
 const (
-	defaultRegistry  = "registry.ollama.ai"
 	defaultNamespace = "library"
 	defaultTag       = "latest"
 	maxRegistry      = 350
@@ -51,7 +53,7 @@ func (n Name) Registry() string {
 	if registry, rest, _ := strings.Cut(string(n), "/"); strings.Contains(rest, "/") {
 		return registry
 	}
-	return defaultRegistry
+	return DefaultRegistry
 }
 
 func parseName(s string) (string, error) {
@@ -69,7 +71,7 @@ func parseName(s string) (string, error) {
 	if len(parts) > 3 {
 		return "", fmt.Errorf("it has more than three parts")
 	}
-	registry, namespace, model := defaultRegistry, defaultNamespace, parts[len(parts)-1]
+	registry, namespace, model := DefaultRegistry, defaultNamespace, parts[len(parts)-1]
 	if len(parts) > 1 {
 		namespace = parts[len(parts)-2]
 	}
@@ -87,7 +89,7 @@ func parseName(s string) (string, error) {
 		}
 	}
 	switch name := model + ":" + tag; {
-	case !strings.EqualFold(registry, defaultRegistry):
+	case !strings.EqualFold(registry, DefaultRegistry):
 		return registry + "/" + namespace + "/" + name, nil
 	case !strings.EqualFold(namespace, defaultNamespace):
 		return namespace + "/" + name, nil

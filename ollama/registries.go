@@ -15,7 +15,7 @@ type Registries struct {
 	insecure map[string]bool // by host[:port]: whether to speak http; nil is the default
 }
 
-var defaultRegistries = map[string]bool{defaultRegistry: false, "hf.co": false}
+var defaultRegistries = map[string]bool{DefaultRegistry: false, "hf.co": false}
 
 // ParseRegistries reads an allow-list of host or host:port. One written with http:// is
 // spoken to without TLS, which only an operator may decide; https:// changes nothing.

@@ -65,8 +65,8 @@ func (f *Fleet) CheckSource(op string, model ollama.Name) error {
 }
 
 // Pull has the host fetch a model, under the name as it is spelt, see [ollama.Spelling], and
-// checks that it is installed then. Pulls of one name share one transfer, which ends with the last of
-// them: a caller that wants it to go on keeps its ctx alive. watch is told how far it is, at
+// checks that it is installed then. Pulls of one name share one transfer, whose spelling is the
+// first's and which ends with the last of them: a caller that wants it to go on keeps its ctx alive. watch is told how far it is, at
 // most twice a second, and at the end. What broke off is a [*TransferError], and resumes when asked for again.
 func (f *Fleet) Pull(ctx context.Context, model string, watch func(ollama.TransferState)) (*Moved, error) {
 	name, err := ollama.ParseName(model)
@@ -80,7 +80,11 @@ func (f *Fleet) Pull(ctx context.Context, model string, watch func(ollama.Transf
 	if err := f.allowed(name, ""); err != nil {
 		return nil, err
 	}
-	return f.bringIn(ctx, moving{"pull", name, "pull " + spelt, func(ctx context.Context) iter.Seq2[ollama.Progress, error] {
+	key := spelt
+	if name.Registry() == ollama.DefaultRegistry { // means one model in any case: https://github.com/ollama/ollama/issues/336
+		key = string(name)
+	}
+	return f.bringIn(ctx, moving{"pull", name, "pull " + key, func(ctx context.Context) iter.Seq2[ollama.Progress, error] {
 		return f.host.Client.Pull(ctx, spelt)
 	}}, watch)
 }

@@ -75,7 +75,7 @@ func TestPullsShareOneTransfer(t *testing.T) {
 					defer cancel()
 					want = context.DeadlineExceeded
 				}
-				if _, err := f.Pull(ctx, []string{"big", "big:latest", "library/big"}[i%3], unwatched); !errors.Is(err, want) {
+				if _, err := f.Pull(ctx, []string{"big", "BIG:latest", "registry.ollama.ai/library/Big"}[i%3], unwatched); !errors.Is(err, want) {
 					t.Errorf("Pull %d: got %v, want %v", i, err, want)
 				}
 			})
