@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +68,24 @@ func TestDemo(t *testing.T) {
 	}
 	if loaded(s, ollamatest.TinyEmbedModel) {
 		t.Error("make demo leaves tiny-embed loaded")
+	}
+}
+
+// A model that is loaded for longer than callers may ask for is used, and stays so.
+func TestDemoOfALongLoadedModel(t *testing.T) {
+	for _, keepAlive := range []string{`"2h"`, `-1`} {
+		fake := ollamatest.NewFake(ollamatest.Script{})
+		defer fake.Close()
+		r, err := http.Post(fake.URL+"/api/generate", "application/json", strings.NewReader(`{"model":"tiny","keep_alive":`+keepAlive+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		cmd := demo(t.Context(), t)
+		cmd.Env = environ("OLLAMA_HOST=" + fake.URL)
+		if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("nothing is left running")) {
+			t.Errorf("make demo on a model loaded with keep_alive %s = %v, %s; want all of it shown", keepAlive, err, out)
+		}
 	}
 }
 

@@ -26,8 +26,8 @@ type demoServer struct {
 
 // startServer starts the server in front of an Ollama.
 func startServer(ctx context.Context, program string, h ollama.Host) (*demoServer, error) {
-	// No arguments, as in an MCP host's settings.
-	c, err := client.NewStdioMCPClient(program, []string{"OLLAMA_MCP_OLLAMA=" + h.String()})
+	// No arguments, as in an MCP host's settings. A model that was loaded for long stays so: see arguments.
+	c, err := client.NewStdioMCPClient(program, []string{"OLLAMA_MCP_OLLAMA=" + h.String(), "OLLAMA_MCP_MAX_KEEP_ALIVE=forever"})
 	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
 	}
