@@ -135,7 +135,8 @@ func readReply(result *mcp.CallToolResult) (r reply, err error) {
 	if err := json.Unmarshal(structured, &r); err != nil || r.Result == nil {
 		return r, err
 	}
-	return r, json.Unmarshal(r.Result, &r)
+	err = json.Unmarshal(r.Result, &r)
+	return r, err
 }
 
 // progress is a progress notification.
