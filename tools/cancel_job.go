@@ -7,6 +7,8 @@ import (
 	"ollama-mcp/ollama/fleet"
 )
 
+const cancelName = "cancel_job"
+
 type cancelJobInput struct {
 	ID string `json:"id"`
 }
@@ -22,10 +24,10 @@ func (o *cancelJobOutput) words() []string { return []string{o.Note} }
 // cancelJob stops one of the caller's jobs.
 func cancelJob(find func(owner, id string) (*jobs.Job, error)) Tool {
 	return define(Tool{
-		Name:        "cancel_job",
+		Name:        cancelName,
 		Title:       "Cancel a job",
 		Description: "Stop a job of yours and free Ollama of it. jobs shows what had come by then.",
-		Effect:      Writes,
+		Effect:      Reads, // it ends only what its caller began
 		Toolset:     Jobs,
 	}, func(ctx context.Context, in cancelJobInput, _ *call) (cancelJobOutput, error) {
 		j, err := find(owner(ctx), in.ID)

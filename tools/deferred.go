@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -68,8 +69,11 @@ func view(s jobs.Status) *jobView {
 
 // asks tells whether the caller can ask after jobs. For one that cannot a job would be lost:
 // its calls are waited for to their end.
-func (t *Tool) asks(ctx context.Context) bool {
-	return !t.alone && t.policy.Allow(ctx, jobsName) == nil
+func (t *Tool) asks(ctx context.Context) bool { return t.beside(ctx, jobsName) }
+
+// beside tells whether the caller can use the tool jobs or cancel_job.
+func (t *Tool) beside(ctx context.Context, name string) bool {
+	return !slices.Contains(t.lacks, name) && t.policy.Allow(ctx, name) == nil
 }
 
 // defers tells whether the tool's call can go on without its caller.
@@ -111,11 +115,19 @@ func (t *Tool) await(ctx context.Context, r request, report Report, work func(co
 	case err != nil:
 		return failed(problem(err, "", nil)), false
 	}
-	return toResult(&deferredOutput{
-		Note: fmt.Sprintf("Not done yet: it goes on as job %s. Call jobs with id %[1]s and wait %g for the result; cancel_job stops it.",
-			s.ID, t.maxWait.Seconds()),
-		deferrable: deferrable{Job: view(s)},
-	}), false
+	return toResult(&deferredOutput{Note: t.goesOn(ctx, s.ID), deferrable: deferrable{Job: view(s)}}), false
+}
+
+// goesOn says what the caller can do about a job.
+func (t *Tool) goesOn(ctx context.Context, id string) string {
+	note := fmt.Sprintf("Not done yet: it goes on as job %s.", id)
+	if t.beside(ctx, jobsName) {
+		note += fmt.Sprintf(" Call jobs with id %s and wait %g for the result.", id, t.maxWait.Seconds())
+	}
+	if t.beside(ctx, cancelName) {
+		note += fmt.Sprintf(" %s stops it.", cancelName)
+	}
+	return note
 }
 
 func owner(ctx context.Context) string { return auth.FromContext(ctx).Name }

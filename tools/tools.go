@@ -111,8 +111,8 @@ type Tool struct {
 	most     time.Duration // limit on keep_alive of callers; 0 is none
 	jobs     *jobs.Table
 	maxWait  time.Duration
-	alone    bool  // the tool jobs is not offered with it
-	err      error // why the tool could not be made
+	lacks    []string // of the tools for jobs those that are not offered with it
+	err      error    // why the tool could not be made
 }
 
 // collect finishes the tools and refuses a set in which one is unfinished.

@@ -56,9 +56,12 @@ func (s Selection) Select(all []Tool) ([]Tool, error) {
 	if len(chosen) == 0 {
 		return nil, errors.New("--toolsets, --tools and --read-only leave no tool")
 	}
-	if !slices.ContainsFunc(chosen, func(t Tool) bool { return t.Name == jobsName }) {
+	for _, name := range []string{jobsName, cancelName} {
+		if slices.ContainsFunc(chosen, func(t Tool) bool { return t.Name == name }) {
+			continue
+		}
 		for i := range chosen {
-			chosen[i].alone = true
+			chosen[i].lacks = append(chosen[i].lacks, name)
 		}
 	}
 	return chosen, nil

@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/policy"
 )
 
 func TestSelection(t *testing.T) {
@@ -55,13 +58,49 @@ func TestReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tool := range chosen {
-		if slices.Contains([]string{"load", "unload", "pull", "copy", "create", "delete", "push", "cancel_job"}, tool.Name) {
+		if slices.Contains([]string{"load", "unload", "pull", "copy", "create", "delete", "push"}, tool.Name) {
 			t.Errorf("--read-only leaves %s in", tool.Name)
 		}
 	}
-	for _, name := range []string{"generate", "chat", "embed", "list_models", "status"} {
+	for _, name := range []string{"generate", "chat", "embed", "list_models", "status", "jobs", "cancel_job"} {
 		if !slices.ContainsFunc(chosen, func(t Tool) bool { return t.Name == name }) {
 			t.Errorf("--read-only takes %s out", name)
 		}
+	}
+}
+
+// The note of a job names the tools that its caller can use, and no other.
+func TestNoteOfAJobNamesWhatThereIs(t *testing.T) {
+	tests := []struct {
+		name       string
+		selection  Selection
+		rules      []policy.Rule
+		says, lack []string
+	}{
+		{"all", Selection{}, []policy.Rule{{}}, []string{"Call jobs with id", "cancel_job stops it"}, nil},
+		{"read-only", Selection{ReadOnly: true}, []policy.Rule{{}}, []string{"Call jobs with id", "cancel_job stops it"}, nil},
+		{"not offered", Selection{Tools: []string{"generate", "jobs"}}, []policy.Rule{{}}, []string{"Call jobs with id"}, []string{"cancel_job"}},
+		{"not allowed", Selection{}, []policy.Rule{{Tools: []string{"generate", "jobs"}}}, []string{"Call jobs with id"}, []string{"cancel_job"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			underPolicy(t, sixSeconds, fleet.Options{}, tt.rules, func(b *bench) {
+				var err error
+				if b.set, err = tt.selection.Select(b.set); err != nil {
+					t.Fatal(err)
+				}
+				_, r := b.becomes(as("ci"), "generate", `{"prompt":"x","wait":0}`)
+				for _, w := range tt.says {
+					if !strings.Contains(r.content[0], w) {
+						t.Errorf("the note is %q, want %q in it", r.content[0], w)
+					}
+				}
+				for _, w := range tt.lack {
+					if strings.Contains(r.content[0], w) {
+						t.Errorf("the note is %q, want no %q in it", r.content[0], w)
+					}
+				}
+			})
+		})
 	}
 }
