@@ -75,7 +75,7 @@ func (e *argumentError) Error() string { return e.message }
 
 // problem words an error for a model. This is the one table from errors to words; what
 // is not in it is an internal error, whose cause only the log has. Models that sees refuses
-// are not named.
+// are not named, none where sees is nil.
 func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem {
 	var (
 		denied    *policy.Denied
@@ -266,7 +266,7 @@ func missingModel(at *fleet.Error, sees func(ollama.Name) bool) (message, hint s
 	hint = fmt.Sprintf("Call pull, if you have it, or ask the user to run `ollama pull %s`", short(at.Model))
 	var names []string
 	for _, n := range at.Installed {
-		if sees(n) {
+		if sees != nil && sees(n) {
 			names = append(names, short(n))
 		}
 	}

@@ -70,6 +70,15 @@ func TestErrorsTellWhatToDoNext(t *testing.T) {
 }
 
 // Logs have kinds and times, and nothing of what callers and models say.
+// Where nobody can say which models the caller may see, none is named.
+func TestMissingModelSeenByNobody(t *testing.T) {
+	err := &fleet.Error{Model: "tinny:latest", Address: "a", Installed: []ollama.Name{"tiny:latest"}, Err: &ollama.Error{Kind: ollama.MissingModel}}
+	p := problem(err, "r1", nil)
+	if p.Kind != string(ollama.MissingModel) || strings.Contains(p.sentence(), "tiny") {
+		t.Errorf("problem(%v) for nobody = %+v, want kind %s and no model named that is installed", err, p, ollama.MissingModel)
+	}
+}
+
 func TestLogsKeepSecrets(t *testing.T) {
 	onFake(t, ollamatest.Script{Tokens: []string{"hunter2"}}, fleet.Options{}, func(b *bench) {
 		var log bytes.Buffer
