@@ -40,7 +40,7 @@ type batch struct {
 	mu        sync.Mutex // guards what follows, and the order of the reports
 	asked     bool
 	all, done int // texts
-	lost      int // of those done
+	lost      int // since one was embedded, or a harmless one was
 	dim       int
 	place     fleet.Place
 	load      time.Duration // the longest
@@ -98,7 +98,7 @@ func (b *batch) part(ctx context.Context, at int, texts []string) error {
 	case !ofText(err):
 		return err
 	case len(texts) == 1:
-		return b.lose(at, err)
+		return b.lose(ctx, at, err)
 	}
 	half := len(texts) / 2
 	if err := b.part(ctx, at, texts[:half]); err != nil {
@@ -180,28 +180,34 @@ func (b *batch) bad(i int, what string) {
 	b.errs[i] = &vectorError{fmt.Sprintf("%s[%d]", b.texts, i), what}
 }
 
-// lose notes that a text cannot be embedded. It gives up when none can for what may be a
-// mistake in another argument.
-func (b *batch) lose(at int, err error) error {
+// harmless is a text that every embedding model can embed.
+const harmless = "text"
+
+// lose notes that a text cannot be embedded. After many in a row the texts may not be what is
+// wrong: it gives up if a harmless one cannot be embedded either.
+func (b *batch) lose(ctx context.Context, at int, err error) error {
 	b.errs[at] = err
-	if hopeless := b.progress(1, 1); hopeless && !errors.Is(err, &ollama.Error{Kind: ollama.TooLong}) {
-		return err
+	if doubtful := b.progress(1, 1); !doubtful || errors.Is(err, &ollama.Error{Kind: ollama.TooLong}) {
+		return nil
 	}
-	return nil
+	_, err = b.ask(ctx, []string{harmless})
+	return err
 }
 
-// progress counts texts that are done, and of them lost. It reports whether all of many
-// were lost.
-func (b *batch) progress(done, lost int) (hopeless bool) {
+// progress counts texts that are done, and of them lost. It reports, once for all that were
+// lost in a row, whether they are many.
+func (b *batch) progress(done, lost int) (doubtful bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.done += done
-	b.lost += lost
+	if b.lost += lost; lost == 0 || b.lost >= chunkSize {
+		doubtful, b.lost = lost > 0, 0
+	}
 	now, all := b.done, b.all
 	b.report(Progress{Phase: "embedding", Done: float64(now), Total: float64(all), Message: func() string {
 		return fmt.Sprintf("embedded %d of %s", now, count(all, "text"))
 	}})
-	return b.lost == b.done && b.lost >= chunkSize
+	return doubtful
 }
 
 func (b *batch) failed() (n int) {

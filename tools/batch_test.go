@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -69,7 +70,7 @@ type embedder struct {
 	texts           []string
 }
 
-func (e *embedder) embed(_ context.Context, r *ollama.EmbedRequest, w fleet.Watch) (*ollama.EmbedResponse, error) {
+func (e *embedder) embed(ctx context.Context, r *ollama.EmbedRequest, w fleet.Watch) (*ollama.EmbedResponse, error) {
 	e.mu.Lock()
 	e.requests++
 	e.running++
@@ -80,6 +81,9 @@ func (e *embedder) embed(_ context.Context, r *ollama.EmbedRequest, w fleet.Watc
 	e.mu.Lock()
 	e.running--
 	e.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if e.answer != nil {
 		if err := e.answer(r.Input); err != nil {
 			return nil, err
@@ -164,6 +168,14 @@ func TestChunksAtOnce(t *testing.T) {
 		{"busy", fail(ollama.Busy), 1, 8, 0, string(ollama.Busy)},
 		{"lost", fail(ollama.Unreachable), 1, 8, 0, string(ollama.Unreachable)},
 		{"a wrong argument", fail(ollama.Invalid), 1, 100, 0, string(ollama.Invalid)},
+		{"a block of bad texts", func(texts []string) error {
+			for _, text := range texts {
+				if n, _ := strconv.Atoi(strings.TrimSpace(text)); n > 840 { // the first 160
+					return &ollama.Error{Kind: ollama.Invalid}
+				}
+			}
+			return nil
+		}, 342, 352, 0, ""}, // 63 for each of 5 chunks, 27 others, and some harmless
 		{"all too long", fail(ollama.TooLong), 1968, 1968, 0, string(ollama.TooLong)}, // 2 × 1000 texts − 32 chunks
 	}
 	for _, tt := range tests {

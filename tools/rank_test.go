@@ -51,6 +51,20 @@ func TestRankOfAThousand(t *testing.T) {
 	})
 }
 
+// Bad documents are left out however many they are and wherever they stand.
+func TestRankLeavesOutABlock(t *testing.T) {
+	documents := numbered(1000, 0)
+	for i := range 160 {
+		documents[i] = "poison"
+	}
+	onFake(t, ollamatest.Script{Vector: circle}, fleet.Options{}, func(b *bench) {
+		r := b.call(b.t.Context(), "rank", arguments(t, map[string]any{"query": "q", "documents": documents, "top_k": 1, "wait": 1000}))
+		if r.fields["ranked"] != 840.0 || r.indices("results") != "999" || len(r.fields["errors"].([]any)) != 160 {
+			t.Errorf("rank of 1,000 of which the first 160 are bad: %.500s; want the other 840 ranked", r.everything())
+		}
+	})
+}
+
 func TestRank(t *testing.T) {
 	tests := []struct{ name, args, results, errors, kind, phrase string }{
 		{"threshold", `{"query":"q","documents":["900","100","200"],"threshold":0.9}`, "1 2", "", "", "best 2 of 3 documents"},
