@@ -16,6 +16,7 @@ type chooseFunc func(ctx context.Context, named ollama.Name, capability string, 
 type limits struct {
 	policy.Limits               // of the caller
 	keepAlive     time.Duration // of all callers; 0 is none
+	pinned        bool          // the operator has settled the keep_alive of calls that name none
 }
 
 // model settles which model the call uses, from an argument that may be empty, and that the
@@ -54,7 +55,7 @@ func (c *call) named(ctx context.Context, argument string) (ollama.Name, limits,
 
 func (c *call) use(ctx context.Context, model ollama.Name) (limits, error) {
 	l, err := c.pass.Use(ctx, model)
-	return limits{l, c.tool.most}, err
+	return limits{l, c.tool.most, c.tool.pinned != nil && c.tool.pinned(model)}, err
 }
 
 // allow refuses a model that the caller may not use with the tool, and counts nothing.
@@ -107,15 +108,15 @@ func numCtxWithin(argument string, n *int, l limits) error {
 // Source: https://docs.ollama.com/faq, "How do I keep a model loaded in memory".
 const defaultKeepAlive = 5 * time.Minute
 
-// keepAliveWithin returns the keep_alive to send for one that checkKeepAlive has seen.
-// With a limit of the caller's one is always sent: the host's own default may be for ever.
+// keepAliveWithin returns the keep_alive to send for one that checkKeepAlive has seen, "" for
+// the pinned one or, without a limit of the caller's, the host's own, which may be for ever.
 func keepAliveWithin(s string, l limits) (string, error) {
 	most := l.keepAlive
 	if of := l.MaxKeepAlive; of != nil && (most == 0 || *of < most) {
 		most = *of
 	}
 	switch d, _ := time.ParseDuration(s); {
-	case s == "" && l.MaxKeepAlive != nil:
+	case s == "" && l.MaxKeepAlive != nil && !l.pinned:
 		return min(defaultKeepAlive, most).String(), nil
 	case s != "" && most > 0 && (d < 0 || d > most): // below 0 is for ever
 		return "", above("keep_alive", s, most)

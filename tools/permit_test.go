@@ -316,6 +316,40 @@ func TestForbiddenToolsAreHiddenAndSayWhy(t *testing.T) {
 	}
 }
 
+// A pinned keep_alive is that of calls which name none, whatever their caller's limit; what a
+// call asks for is held to the limit, pinned or not.
+func TestPinnedKeepAlive(t *testing.T) {
+	pins := map[ollama.Name]fleet.Pin{"m:latest": {KeepAlive: "2h"}}
+	rules := []policy.Rule{{Limits: policy.Limits{MaxKeepAlive: new(24 * time.Hour)}}}
+	models := []ollamatest.FakeModel{{Name: "m", Capabilities: []string{"completion", "embedding"}}, {Name: "free", Capabilities: []string{"completion", "embedding"}}}
+	tests := []struct{ tool, path, args string }{
+		{"generate", "/api/generate", `"prompt":"x"`},
+		{"chat", "/api/chat", `"messages":[{"role":"user"}]`},
+		{"embed", "/api/embed", `"input":["x"]`},
+		{"rank", "/api/embed", `"query":"x","documents":["x"]`},
+		{"load", "/api/generate", ``},
+	}
+	for _, tt := range tests {
+		underPolicy(t, ollamatest.Script{Models: models}, fleet.Options{Pins: pins}, rules, func(b *bench) {
+			for model, want := range map[string]string{"m": `"2h"`, "free": `"5m0s"`} {
+				args := strings.TrimSuffix(fmt.Sprintf(`{"model":%q,%s`, model, tt.args), ",") + "}"
+				r := b.call(as("ci"), tt.tool, args)
+				var sent struct {
+					KeepAlive json.RawMessage `json:"keep_alive"`
+				}
+				if err := json.Unmarshal(b.fake.Seen().Last[tt.path].Body, &sent); err != nil || r.IsError || string(sent.KeepAlive) != want {
+					t.Errorf("%s(%s) sent keep_alive %s (%+v, %v), want %s", tt.tool, args, sent.KeepAlive, r.error, err, want)
+				}
+			}
+			if args := `{"model":"m","prompt":"x","keep_alive":"25h"}`; tt.tool == "generate" {
+				if r := b.call(as("ci"), "generate", args); r.error == nil || r.error.Kind != InvalidArguments {
+					t.Errorf("generate(%s) above the limit of 24h: %+v, want kind %s", args, r.error, InvalidArguments)
+				}
+			}
+		})
+	}
+}
+
 // TestMaxKeepAlive: the operator's limit holds for all callers, beside those of the policy,
 // and for nobody who names no keep_alive.
 func TestMaxKeepAlive(t *testing.T) {
@@ -339,7 +373,7 @@ func TestMaxKeepAlive(t *testing.T) {
 		{"5m", 0, new(10 * time.Minute), "5m", ""},
 	}
 	for _, tt := range tests {
-		got, err := keepAliveWithin(tt.asked, limits{policy.Limits{MaxKeepAlive: tt.policy}, tt.most})
+		got, err := keepAliveWithin(tt.asked, limits{Limits: policy.Limits{MaxKeepAlive: tt.policy}, keepAlive: tt.most})
 		if got != tt.want || (err != nil) != (tt.limit != "") || err != nil && !strings.Contains(err.Error(), tt.limit) {
 			t.Errorf("keepAliveWithin(%q) with limits %s and %v = %q, %v; want %q and %q in an error", tt.asked, tt.most, tt.policy, got, err, tt.want, tt.limit)
 		}

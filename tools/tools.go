@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"ollama-mcp/jobs"
+	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/policy"
 	"ollama-mcp/schema"
@@ -35,11 +36,14 @@ type Options struct {
 	Jobs         *jobs.Table   // where what takes longer goes on; nil: calls are waited for to their end
 	Shelf        *Shelf        // where vectors go that are too many for an answer; nil: none do
 	MaxWait      time.Duration // how long a long tool's call is waited for unless its caller says; 0 is 50 s
+
+	pinned func(ollama.Name) bool // see [fleet.Fleet.KeepsAlive]; nil: no model is
 }
 
 // All returns every tool. Clients see them in the order of the alphabet.
 func All(f *fleet.Fleet, o Options) ([]Tool, error) {
 	table := cmp.Or(o.Jobs, jobs.New(jobs.Options{})) // one in which nothing starts needs no end
+	o.pinned = f.KeepsAlive
 	return collect(o,
 		generate(f.Choose, f.Generate),
 		chat(f.Choose, f.Chat),
@@ -109,6 +113,7 @@ type Tool struct {
 	log      zerolog.Logger
 	policy   *policy.Policy
 	most     time.Duration // limit on keep_alive of callers; 0 is none
+	pinned   func(ollama.Name) bool
 	jobs     *jobs.Table
 	maxWait  time.Duration
 	lacks    []string // of the tools for jobs those that are not offered with it
@@ -121,7 +126,7 @@ func collect(o Options, tools ...Tool) ([]Tool, error) {
 	signed := newConsents(o.Secret)
 	for i := range tools {
 		t := &tools[i]
-		t.log, t.policy, t.most = o.Log, o.Policy, o.MaxKeepAlive
+		t.log, t.policy, t.most, t.pinned = o.Log, o.Policy, o.MaxKeepAlive, o.pinned
 		t.consents = signed
 		t.jobs, t.maxWait = o.Jobs, cmp.Or(o.MaxWait, 50*time.Second)
 		if t.Effect == 0 {

@@ -47,6 +47,10 @@ func (f *Fleet) pinned(model ollama.Name, o *ollama.Options) (*ollama.Options, e
 	}), nil
 }
 
+// KeepsAlive reports whether the operator has settled how long a model stays loaded after
+// calls that do not say.
+func (f *Fleet) KeepsAlive(model ollama.Name) bool { return f.opts.Pins[model].KeepAlive != "" }
+
 // keepAlive is a call's own, else the one that is pinned.
 func (f *Fleet) keepAlive(model ollama.Name, asked string) string {
 	return cmp.Or(asked, f.opts.Pins[model].KeepAlive)
