@@ -110,14 +110,20 @@ func (t *Tool) Call(ctx context.Context, args json.RawMessage, requestID string,
 	return t.answer(ctx, args, requestID, report, user{})
 }
 
-// answer is Call for a caller whose user can be asked: then the result may be a question.
+// answer is Call for a caller whose user can be asked: then the result may be a question,
+// or the call waits for its answer.
 func (t *Tool) answer(ctx context.Context, args json.RawMessage, requestID string, report Report, u user) *mcp.CallToolResult {
 	ctx = ollama.WithRequestID(ctx, requestID)
 	start := time.Now()
 	switch q, o := t.confirmation(ctx, args, u); {
-	case q != nil:
+	case q != nil && u.ask == nil:
 		t.logCall(ctx, nil, nil, requestID, time.Since(start))
 		return q.result()
+	case q != nil:
+		if o := u.await(ctx, q); o != nil {
+			return t.result(ctx, *o, requestID, start)
+		}
+		return t.answer(ctx, args, requestID, report, u)
 	case o != nil:
 		return t.result(ctx, *o, requestID, start)
 	}
@@ -272,6 +278,7 @@ type session interface {
 	RequestID() string
 	WantsProgress() bool
 	CanElicit() bool
+	RequestElicitation(context.Context, mcp.ElicitationRequest) (*mcp.ElicitationResult, error)
 	Report(done, total float64, phase, delta string, message func() string)
 }
 
@@ -285,7 +292,10 @@ func (t *Tool) handle(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallTool
 		if s.WantsProgress() {
 			report = func(p Progress) { s.Report(p.Done, p.Total, p.Phase, p.Delta, p.Message) }
 		}
-		who = user{s.CanElicit(), server.ElicitationResponse(r.Params.InputResponses, confirmID), r.Params.RequestState}
+		who = user{asked: s.CanElicit(), answer: server.ElicitationResponse(r.Params.InputResponses, confirmID), state: r.Params.RequestState}
+		if !mcp.IsModernProtocol(server.RequestProtocolVersion(ctx)) {
+			who.ask = s.RequestElicitation // mcp-go would make an error of the protocol of a refusal
+		}
 	}
 	return t.answer(ctx, r.Params.RawArguments, id, report, who), nil
 }

@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -21,6 +23,33 @@ type user struct {
 	asked  bool                   // can be asked
 	answer *mcp.ElicitationResult // to our question; nil before it was put
 	state  string                 // that came back with the answer
+	ask    askFunc                // nil for a client that is asked by the result of the call
+}
+
+// askFunc has a client put a question to its user, and waits for what they say.
+type askFunc func(context.Context, mcp.ElicitationRequest) (*mcp.ElicitationResult, error)
+
+// errUnasked says that a client did not ask its user, though it had said that it can.
+var errUnasked = errors.New("the client did not ask its user")
+
+// await asks, and waits for as long as the answer would count. It returns nil when there is
+// one, else what came of it: who has not answered by then has closed the question.
+func (u *user) await(ctx context.Context, q *question) *outcome {
+	limited, cancel := context.WithTimeout(ctx, consentTTL)
+	defer cancel()
+	answer, err := u.ask(limited, mcp.ElicitationRequest{
+		Request: mcp.Request{Method: string(mcp.MethodElicitationCreate)}, Params: q.form(),
+	})
+	switch {
+	case ctx.Err() != nil:
+		return &outcome{&empty{}, ctx.Err()}
+	case limited.Err() != nil:
+		return closed()
+	case err != nil:
+		return &outcome{&empty{}, fmt.Errorf("%w: %w", errUnasked, err)}
+	}
+	u.answer, u.state, u.ask = answer, q.state, nil
+	return nil
 }
 
 // questionFunc is what a tool asks the user before it acts, "" for nothing, and the
@@ -69,14 +98,14 @@ func (t *Tool) confirm(ctx context.Context, args json.RawMessage, u user) (*ques
 		return nil, nil, err
 	}
 	words, decoded, err := t.question(ctx, args, &call{tool: t})
-	if err != nil || words == "" {
+	if err != nil || words == "" && u.answer == nil {
 		return nil, nil, err
 	}
 	about := [][]byte{[]byte(owner(ctx)), []byte(t.Name), decoded, []byte(words)}
 	if u.answer == nil {
 		return &question{words, t.consents.issue(about)}, nil, nil
 	}
-	if !t.consents.redeem(u.state, about) {
+	if words != "" && !t.consents.redeem(u.state, about) { // a no stands when there is nothing to ask any more
 		return nil, nil, errConsent
 	}
 	switch u.answer.Action {
@@ -85,7 +114,11 @@ func (t *Tool) confirm(ctx context.Context, args json.RawMessage, u user) (*ques
 	case mcp.ElicitationResponseActionDecline:
 		return nil, &outcome{output: &unconfirmed{Note: "The user declined. Nothing was changed.", State: "declined"}}, nil
 	}
-	return nil, &outcome{output: &unconfirmed{Note: "The user closed the question without an answer. Nothing was changed.", State: "canceled"}}, nil
+	return nil, closed(), nil
+}
+
+func closed() *outcome {
+	return &outcome{output: &unconfirmed{Note: "The user closed the question without an answer. Nothing was changed.", State: "canceled"}}
 }
 
 // unconfirmed is the output of a call that its user did not confirm. It fits the output
@@ -104,12 +137,17 @@ type question struct{ words, state string }
 // confirmID names the question in a call's input requests.
 const confirmID = "confirm"
 
-// result asks. A form without fields is a question to accept or decline.
+// result asks.
 func (q *question) result() *mcp.CallToolResult {
-	return server.NewInputRequestBuilder(q.state).Elicit(confirmID, mcp.ElicitationParams{
+	return server.NewInputRequestBuilder(q.state).Elicit(confirmID, q.form()).ToolResult()
+}
+
+// form is one without fields: a question to accept or decline.
+func (q *question) form() mcp.ElicitationParams {
+	return mcp.ElicitationParams{
 		Message:         q.words,
 		RequestedSchema: map[string]any{"type": "object", "properties": map[string]any{}},
-	}).ToolResult()
+	}
 }
 
 // consents signs the state that a client hands back with its user's answer, so that it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -81,6 +82,79 @@ func TestOnlyAcceptActs(t *testing.T) {
 	}
 }
 
+// A client that waits for the answer to its call is asked in between, for five minutes. What
+// does not come to a yes changes nothing.
+func TestAskedInBetween(t *testing.T) {
+	answering := func(a *mcp.ElicitationResult, after time.Duration) func(context.Context, func()) (*mcp.ElicitationResult, error) {
+		return func(context.Context, func()) (*mcp.ElicitationResult, error) {
+			time.Sleep(after) // fake time
+			return a, nil
+		}
+	}
+	tests := []struct {
+		name        string
+		ask         func(ctx context.Context, giveUp func()) (*mcp.ElicitationResult, error)
+		state, kind string
+		took        time.Duration
+	}{
+		{"accepted", answering(accepts, 0), "deleted", "", 0},
+		{"declined", answering(says(mcp.ElicitationResponseActionDecline), 0), "declined", "", 0},
+		{"closed", answering(says(mcp.ElicitationResponseActionCancel), 0), "canceled", "", 0},
+		{"accepted at the last moment", answering(accepts, consentTTL-time.Second), "deleted", "", consentTTL - time.Second},
+		{"never answered", func(ctx context.Context, _ func()) (*mcp.ElicitationResult, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}, "canceled", "", consentTTL},
+		{"refused by the client", func(context.Context, func()) (*mcp.ElicitationResult, error) {
+			return nil, errors.New("method not found")
+		}, "", kindUnconfirmed, 0},
+		{"given up by the caller", func(ctx context.Context, giveUp func()) (*mcp.ElicitationResult, error) {
+			giveUp()
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}, "", kindCanceled, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			onFake(t, ollamatest.Script{}, fleet.Options{}, func(b *bench) {
+				ctx, giveUp := context.WithCancel(b.t.Context())
+				defer giveUp()
+				start := time.Now()
+				r := b.ask(ctx, "delete", `{"model":"tiny"}`, user{asked: true, ask: func(ctx context.Context, q mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
+					if err := q.Params.Validate(); err != nil || !strings.Contains(q.Params.Message, "Delete the model tiny:latest (") {
+						t.Errorf("the user is asked %+v (%v), want what would be deleted", q.Params, err)
+					}
+					return tt.ask(ctx, giveUp)
+				}})
+				state, _ := fields(t, r)["state"].(string)
+				kind := ""
+				if p := ProblemOf(r); p != nil {
+					kind = p.Kind
+				}
+				if took := time.Since(start); state != tt.state || kind != tt.kind || took != tt.took {
+					t.Errorf("delete: %+v after %s; want state %q, kind %q after %s", fields(t, r), took, tt.state, tt.kind, tt.took)
+				}
+				if acted := b.fake.Seen().Requests["/api/delete"] == 1; acted != (tt.state == "deleted") {
+					t.Errorf("delete: acted %v, want %v", acted, tt.state == "deleted")
+				}
+			})
+		})
+	}
+}
+
+// A no stands, even when what it was about is no longer there to be asked about.
+func TestDeclinedStaysDeclined(t *testing.T) {
+	const args = `{"source":"tiny","destination":"tiny-embed"}`
+	onFake(t, ollamatest.Script{}, fleet.Options{}, func(b *bench) {
+		q := b.ask(b.t.Context(), "copy", args, user{asked: true})
+		b.fake.Change(func(s *ollamatest.Script) { s.Models = s.Models[:1] })
+		r := b.ask(b.t.Context(), "copy", args, user{asked: true, answer: says(mcp.ElicitationResponseActionDecline), state: q.RequestState})
+		if state := fields(t, r)["state"]; state != "declined" || b.fake.Seen().Requests["/api/copy"] != 0 {
+			t.Errorf("copy after a no, over a model that is gone: state %v, want it declined and nothing copied", state)
+		}
+	})
+}
+
 func fields(t *testing.T, r *mcp.CallToolResult) map[string]any {
 	t.Helper()
 	b, err := json.Marshal(r.StructuredContent)
@@ -109,7 +183,9 @@ func TestStateOfAnAnswer(t *testing.T) {
 		}
 	}
 	first := func(a *mcp.ElicitationResult) func(*bench, *string) {
-		return func(b *bench, state *string) { b.ask(as("ann"), "delete", args, user{true, a, *state}) }
+		return func(b *bench, state *string) {
+			b.ask(as("ann"), "delete", args, user{asked: true, answer: a, state: *state})
+		}
 	}
 	tests := []struct {
 		name, caller, tool, args string
@@ -162,7 +238,7 @@ func TestStateOfAnAnswer(t *testing.T) {
 				if given == "" {
 					given = args
 				}
-				r := b.ask(as(caller), tool, given, user{true, accepts, state})
+				r := b.ask(as(caller), tool, given, user{asked: true, answer: accepts, state: state})
 				seen := b.fake.Seen().Requests
 				acted := seen["/api/delete"]+seen["/api/push"] > before["/api/delete"]+before["/api/push"]
 				if p := ProblemOf(r); acted != tt.want || (p == nil) != tt.want || p != nil && p.Kind != kindUnconfirmed {
@@ -178,7 +254,7 @@ func TestStateIsBoundToAllArguments(t *testing.T) {
 	const args = `{"model":"tiny-embed","from":"tiny","system":"%s"}`
 	onFake(t, ollamatest.Script{}, fleet.Options{}, func(b *bench) {
 		q := b.ask(b.t.Context(), "create", fmt.Sprintf(args, "one"), user{asked: true})
-		r := b.ask(b.t.Context(), "create", fmt.Sprintf(args, "two"), user{true, accepts, q.RequestState})
+		r := b.ask(b.t.Context(), "create", fmt.Sprintf(args, "two"), user{asked: true, answer: accepts, state: q.RequestState})
 		if p := ProblemOf(r); p == nil || p.Kind != kindUnconfirmed || b.fake.Seen().Requests["/api/create"] != 0 {
 			t.Errorf("create with another system prompt than was asked about: got %+v, want it unconfirmed", p)
 		}
@@ -199,12 +275,12 @@ func TestQuestionIsTheToolsOwn(t *testing.T) {
 	}
 	state := set[0].answer(t.Context(), json.RawMessage(`{"model":"m"}`), "r1", nil, user{asked: true}).RequestState
 	for i, want := range map[int]string{1: kindUnconfirmed, 2: kindInternal} {
-		r := set[i].answer(t.Context(), json.RawMessage(`{"model":"m"}`), "r1", nil, user{true, accepts, state})
+		r := set[i].answer(t.Context(), json.RawMessage(`{"model":"m"}`), "r1", nil, user{asked: true, answer: accepts, state: state})
 		if p := ProblemOf(r); p == nil || p.Kind != want {
 			t.Errorf("%s with an answer to the question of %s: got %+v, want kind %s", set[i].Name, set[0].Name, p, want)
 		}
 	}
-	if r := set[0].answer(t.Context(), json.RawMessage(`{"model":"m"}`), "r1", nil, user{true, accepts, state}); r.IsError {
+	if r := set[0].answer(t.Context(), json.RawMessage(`{"model":"m"}`), "r1", nil, user{asked: true, answer: accepts, state: state}); r.IsError {
 		t.Errorf("%s with the answer to its question: got %+v, want success", set[0].Name, ProblemOf(r))
 	}
 }
@@ -250,7 +326,7 @@ func TestQuestionsAreNotCounted(t *testing.T) {
 		for i, want := range []string{"", kindRateLimited} {
 			model := []string{`{"model":"tiny"}`, `{"model":"tiny-embed"}`}[i]
 			q := b.ask(as("ci"), "delete", model, user{asked: true})
-			r := b.ask(as("ci"), "delete", model, user{true, accepts, q.RequestState})
+			r := b.ask(as("ci"), "delete", model, user{asked: true, answer: accepts, state: q.RequestState})
 			if p := ProblemOf(r); (p == nil) != (want == "") || p != nil && p.Kind != want {
 				t.Errorf("delete %d, confirmed, under a limit of one a minute: got %+v, want %q", i+1, p, want)
 			}
