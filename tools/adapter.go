@@ -115,7 +115,7 @@ func (t *Tool) Call(ctx context.Context, args json.RawMessage, requestID string,
 func (t *Tool) answer(ctx context.Context, args json.RawMessage, requestID string, report Report, u user) *mcp.CallToolResult {
 	ctx = ollama.WithRequestID(ctx, requestID)
 	start := time.Now()
-	switch q, o := t.confirmation(ctx, args, u); {
+	switch q, o := t.confirmation(ctx, args, &u); {
 	case q != nil && u.ask == nil:
 		t.logCall(ctx, nil, nil, requestID, time.Since(start))
 		return q.result()
@@ -131,6 +131,7 @@ func (t *Tool) answer(ctx context.Context, args json.RawMessage, requestID strin
 	if err != nil {
 		return t.result(ctx, outcome{&empty{}, err}, requestID, start)
 	}
+	r = t.confirmedStill(r, args, u)
 	work := func(ctx context.Context, c *call) (*mcp.CallToolResult, error) {
 		defer pass.Leave()
 		c.pass, c.tool = pass, t

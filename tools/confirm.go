@@ -24,10 +24,14 @@ type user struct {
 	answer *mcp.ElicitationResult // to our question; nil before it was put
 	state  string                 // that came back with the answer
 	ask    askFunc                // nil for a client that is asked by the result of the call
+	agreed string                 // the question that they said yes to, "" when there was none to put
 }
 
 // askFunc has a client put a question to its user, and waits for what they say.
 type askFunc func(context.Context, mcp.ElicitationRequest) (*mcp.ElicitationResult, error)
+
+// errChanged says that a call would now do what its user has not agreed to.
+var errChanged = errors.New("another question than the user was asked")
 
 // errUnasked says that a client did not ask its user, though it had said that it can.
 var errUnasked = errors.New("the client did not ask its user")
@@ -79,7 +83,7 @@ func confirmed[In any](t Tool, put func(context.Context, In, *call) (string, err
 // confirmation returns nil when the call may go on, else the question to put, or what came of
 // it. It comes before the call takes its turn: a call counts against the policy's limits when
 // it goes on, not when its user is asked.
-func (t *Tool) confirmation(ctx context.Context, args json.RawMessage, u user) (q *question, o *outcome) {
+func (t *Tool) confirmation(ctx context.Context, args json.RawMessage, u *user) (q *question, o *outcome) {
 	if t.question == nil || !u.asked {
 		return nil, nil
 	}
@@ -93,7 +97,7 @@ func (t *Tool) confirmation(ctx context.Context, args json.RawMessage, u user) (
 	return q, o
 }
 
-func (t *Tool) confirm(ctx context.Context, args json.RawMessage, u user) (*question, *outcome, error) {
+func (t *Tool) confirm(ctx context.Context, args json.RawMessage, u *user) (*question, *outcome, error) {
 	if err := t.policy.Allow(ctx, t.Name); err != nil {
 		return nil, nil, err
 	}
@@ -110,11 +114,31 @@ func (t *Tool) confirm(ctx context.Context, args json.RawMessage, u user) (*ques
 	}
 	switch u.answer.Action {
 	case mcp.ElicitationResponseActionAccept:
+		u.agreed = words
 		return nil, nil, nil
 	case mcp.ElicitationResponseActionDecline:
 		return nil, &outcome{output: &unconfirmed{Note: "The user declined. Nothing was changed.", State: "declined"}}, nil
 	}
 	return nil, closed(), nil
+}
+
+// confirmedStill looks again just before r runs: a model may have come by the name since.
+func (t *Tool) confirmedStill(r request, args json.RawMessage, u user) request {
+	if t.question == nil || !u.asked {
+		return r
+	}
+	run := r.run
+	r.run = func(ctx context.Context, c *call) outcome {
+		words, _, err := t.question(ctx, args, &call{tool: t})
+		if err == nil && words != "" && words != u.agreed {
+			err = errChanged
+		}
+		if err != nil {
+			return outcome{&empty{}, err}
+		}
+		return run(ctx, c)
+	}
+	return r
 }
 
 func closed() *outcome {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 
+	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/ollama/ollamatest"
 	"ollama-mcp/policy"
@@ -138,6 +139,44 @@ func TestAskedInBetween(t *testing.T) {
 					t.Errorf("delete: acted %v, want %v", acted, tt.state == "deleted")
 				}
 			})
+		})
+	}
+}
+
+// A model that comes by the name after the user was asked, or was not, is not replaced.
+func TestAppearedSinceIsNotReplaced(t *testing.T) {
+	one, two := &ollama.Model{Digest: "one"}, &ollama.Model{Digest: "two"}
+	tests := []struct {
+		name string
+		seen []*ollama.Model // by that name, each time that it is looked up
+		want bool
+	}{
+		{"free", []*ollama.Model{nil, nil}, true},
+		{"taken since", []*ollama.Model{nil, one}, false},
+		{"agreed to", []*ollama.Model{one, one, one}, true},
+		{"another since", []*ollama.Model{one, one, two}, false},
+		{"gone since", []*ollama.Model{one, one, nil}, true},
+		{"gone, and another since", []*ollama.Model{one, nil, two}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			copied, seen := false, tt.seen
+			set, err := collect(Options{}, copyModel(func(context.Context, ollama.Name, ollama.Name) (string, error) {
+				copied = true
+				return "host", nil
+			}, func(context.Context, ollama.Name) (m *ollama.Model, _ error) {
+				m, seen = seen[0], seen[1:]
+				return m, nil
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := set[0].answer(t.Context(), json.RawMessage(`{"source":"a","destination":"b"}`), "r1", nil, user{asked: true, ask: func(context.Context, mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
+				return accepts, nil
+			}})
+			if p := ProblemOf(r); copied != tt.want || (p == nil) != tt.want || p != nil && p.Kind != kindUnconfirmed || len(seen) != 0 {
+				t.Errorf("copy: copied %v, %+v, %d looks left; want copied %v", copied, p, len(seen), tt.want)
+			}
 		})
 	}
 }

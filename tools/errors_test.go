@@ -30,7 +30,7 @@ func examples() []error {
 		&vectorError{"input[3]", allZeros},
 		&ollama.Error{Kind: ollama.Invalid, Err: &ollama.RegistryError{Registry: "10.0.0.1:5000", Allowed: []string{"hf.co", "registry.ollama.ai"}}},
 		&fleet.TransferError{Op: "pull", Model: m, State: ollama.TransferState{Done: 12e8, Total: 2e9}, Err: &ollama.Error{Kind: ollama.Cut, Message: "the answer ended before it was complete"}},
-		errConsent, errUnasked, context.Canceled, jobs.ErrNoJob, jobs.ErrTooLarge, errPanic,
+		errConsent, errChanged, errUnasked, context.Canceled, jobs.ErrNoJob, jobs.ErrTooLarge, errPanic,
 	}
 	for _, e := range []ollama.Error{
 		{Kind: ollama.Unreachable, Message: "connection refused"},

@@ -116,6 +116,10 @@ func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem 
 		return &Problem{Kind: kindUnconfirmed,
 			Message: "the user's answer does not count: it is older than 5 minutes, was used before, or is about another call or another state of things",
 			Hint:    "Call again without requestState, so that the user is asked anew"}
+	case errors.Is(err, errChanged):
+		return &Problem{Kind: kindUnconfirmed,
+			Message: "what the call would replace or delete has changed just now: nothing was done",
+			Hint:    "Call again, so that the user is asked about it as it is now"}
 	case errors.Is(err, errUnasked):
 		return &Problem{Kind: kindUnconfirmed,
 			Message: "the user must be asked first, and the client refused to ask: nothing was changed",
