@@ -19,7 +19,7 @@ type shownModel struct {
 	Family        string         `json:"family,omitempty"`
 	Format        string         `json:"format,omitempty"`
 	ParameterSize string         `json:"parameter_size,omitempty"`
-	Quantization  string         `json:"quantization,omitempty"`
+	Quantization  string         `json:"quantization_level,omitempty"`
 	ContextLength int            `json:"context_length,omitempty"` // at most
 	Capabilities  []string       `json:"capabilities,omitempty"`
 	Parameters    string         `json:"parameters,omitempty"`

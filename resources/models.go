@@ -22,8 +22,8 @@ type listedModel struct {
 	URI           string      `json:"uri"`
 	Name          ollama.Name `json:"name"`
 	Family        string      `json:"family,omitempty"`
-	Parameters    string      `json:"parameters,omitempty"`
-	Quantization  string      `json:"quantization,omitempty"`
+	ParameterSize string      `json:"parameter_size,omitempty"`
+	Quantization  string      `json:"quantization_level,omitempty"`
 	SizeBytes     int64       `json:"size_bytes"`
 	ContextLength int         `json:"context_length,omitempty"` // at most
 	Capabilities  []string    `json:"capabilities,omitempty"`
@@ -63,7 +63,7 @@ func listModels(all []fleet.Model) modelList {
 	l := modelList{Models: []listedModel{}}
 	for _, m := range all {
 		l.Models = append(l.Models, listedModel{
-			URI: modelURI(m.Canonical), Name: m.Canonical, Family: m.Details.Family, Parameters: m.Details.ParameterSize,
+			URI: modelURI(m.Canonical), Name: m.Canonical, Family: m.Details.Family, ParameterSize: m.Details.ParameterSize,
 			Quantization: m.Details.QuantizationLevel, SizeBytes: m.Size, ContextLength: m.ContextLength, Capabilities: m.Capabilities,
 			Digest: m.Digest, ModifiedAt: m.ModifiedAt, Remote: m.Remote(), Loaded: m.Loaded != nil,
 		})

@@ -125,9 +125,9 @@ func TestRead(t *testing.T) {
 		want        []string // in the text; none: not found
 		not         string
 	}{
-		{"ann", "ollama://models", []string{`"name":"tiny:latest"`, `"uri":"ollama://models/hf.co/a/b:q4_k_m"`, `"loaded":true`}, ""},
+		{"ann", "ollama://models", []string{`"name":"tiny:latest"`, `"parameter_size":"`, `"quantization_level":"`, `"uri":"ollama://models/hf.co/a/b:q4_k_m"`, `"loaded":true`}, ""},
 		{"bob", "ollama://models", []string{`"name":"tiny:latest"`}, "hf.co"},
-		{"ann", "ollama://models/" + quant, []string{`"name":"hf.co/a/b:q4_k_m"`, `"license":"Apache License"`, `"system":"Be brief."`, `"context_length":2048`, `"expires_at"`}, ""},
+		{"ann", "ollama://models/" + quant, []string{`"name":"hf.co/a/b:q4_k_m"`, `"license":"Apache License"`, `"system":"Be brief."`, `"context_length":2048`, `"quantization_level":"`, `"expires_at"`}, ""},
 		{"ann", "ollama://models/hf.co%2FA%2Fb%3AQ4_K_M", []string{`"name":"hf.co/a/b:q4_k_m"`}, ""},
 		{"ann", "ollama://models/TINY", []string{`"name":"tiny:latest"`, `"loaded":[]`}, ""},
 		{"bob", "ollama://models/" + quant, nil, ""},

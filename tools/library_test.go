@@ -102,7 +102,7 @@ func TestShow(t *testing.T) {
 	onFake(t, ollamatest.Script{Models: []ollamatest.FakeModel{m}}, fleet.Options{}, func(b *bench) {
 		short := b.call(b.t.Context(), "show", `{"model":"m"}`)
 		for field, want := range map[string]any{
-			"license": "The License", "system": "Be brief.", "parameters": "[temperature 0.5]", "quantization": "Q4_K_M",
+			"license": "The License", "system": "Be brief.", "parameters": "[temperature 0.5]", "quantization_level": "Q4_K_M",
 			"capabilities": "[completion vision]", "context_length": 2048.0, "tensors": nil, "info": nil,
 		} {
 			if got := short.fields[field]; fmt.Sprint(got) != fmt.Sprint(want) {

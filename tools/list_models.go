@@ -26,8 +26,8 @@ type listModelsOutput struct {
 type listedModel struct {
 	Name          ollama.Name  `json:"name"`
 	Family        string       `json:"family,omitempty"`
-	Parameters    string       `json:"parameters,omitempty"`
-	Quantization  string       `json:"quantization,omitempty"`
+	ParameterSize string       `json:"parameter_size,omitempty"`
+	Quantization  string       `json:"quantization_level,omitempty"`
 	SizeBytes     int64        `json:"size_bytes"`
 	ContextLength int          `json:"context_length,omitempty" jsonschema_description:"at most"`
 	Capabilities  []string     `json:"capabilities,omitempty"`
@@ -46,7 +46,7 @@ type loadedModel struct {
 func (o *listModelsOutput) words() []string {
 	lines := []string{o.Note}
 	for _, m := range o.Models {
-		line := fmt.Sprintf("%s: %s %s, %s, %s", m.Name, m.Parameters, m.Quantization, size(m.SizeBytes), strings.Join(m.Capabilities, ", "))
+		line := fmt.Sprintf("%s: %s %s, %s, %s", m.Name, m.ParameterSize, m.Quantization, size(m.SizeBytes), strings.Join(m.Capabilities, ", "))
 		if m.Remote {
 			line += ", runs on ollama.com"
 		}
@@ -131,7 +131,7 @@ func listNote(installed, shown, loaded int) string {
 
 func listed(m fleet.Model) listedModel {
 	l := listedModel{
-		Name: m.Canonical, Family: m.Details.Family, Parameters: m.Details.ParameterSize,
+		Name: m.Canonical, Family: m.Details.Family, ParameterSize: m.Details.ParameterSize,
 		Quantization: m.Details.QuantizationLevel, SizeBytes: m.Size, ContextLength: m.ContextLength,
 		Capabilities: m.Capabilities, Digest: m.Digest, ModifiedAt: m.ModifiedAt, Remote: m.Remote(),
 	}

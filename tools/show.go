@@ -26,7 +26,7 @@ type showOutput struct {
 	ContextLength int          `json:"context_length,omitempty" jsonschema_description:"at most"`
 	Family        string       `json:"family,omitempty"`
 	ParameterSize string       `json:"parameter_size,omitempty"`
-	Quantization  string       `json:"quantization,omitempty"`
+	Quantization  string       `json:"quantization_level,omitempty"`
 	Parameters    []string     `json:"parameters,omitempty" jsonschema_description:"default options"`
 	System        string       `json:"system,omitempty"`
 	Template      string       `json:"template,omitempty"`
