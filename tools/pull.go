@@ -2,7 +2,6 @@ package tools
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"ollama-mcp/ollama"
@@ -46,12 +45,9 @@ func pull(run transferFunc[string]) Tool {
 			return pullOutput{}, err
 		}
 		m, err := run(ctx, in.Model, c.watch(model)) // as it is spelt: a registry may tell upper case from lower
-		var off *fleet.TransferError
-		switch {
-		case errors.As(err, &off) && off.State.Total > 0:
-			return pullOutput{moved: broken(model, off.State), State: "incomplete"}, err
-		case err != nil:
-			return pullOutput{}, err
+		if err != nil {
+			m, state := broken(model, err)
+			return pullOutput{moved: m, State: state}, err
 		}
 		note := fmt.Sprintf("%s is installed, %s.", short(model), size(m.Model.Size))
 		return pullOutput{moved: movedOf(model, m, note), State: "pulled"}, nil

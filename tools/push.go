@@ -2,11 +2,9 @@ package tools
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"ollama-mcp/ollama"
-	"ollama-mcp/ollama/fleet"
 )
 
 // sourceFunc refuses a model of a registry that is not allowed; see [fleet.Fleet.CheckSource].
@@ -42,12 +40,9 @@ func push(run transferFunc[ollama.Name], source sourceFunc) Tool {
 			return pushOutput{}, err
 		}
 		m, err := run(ctx, model, c.watch(model))
-		var off *fleet.TransferError
-		switch {
-		case errors.As(err, &off) && off.State.Total > 0:
-			return pushOutput{moved: broken(model, off.State), State: "incomplete"}, err
-		case err != nil:
-			return pushOutput{}, err
+		if err != nil {
+			m, state := broken(model, err)
+			return pushOutput{moved: m, State: state}, err
 		}
 		note := fmt.Sprintf("%s is on %s now.", short(model), model.Registry())
 		return pushOutput{moved: movedOf(model, m, note), State: "pushed"}, nil

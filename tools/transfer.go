@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,9 +28,14 @@ func movedOf(model ollama.Name, m *fleet.Moved, note string) moved {
 	return o
 }
 
-// broken is as much of moved as there is when a transfer broke off.
-func broken(model ollama.Name, s ollama.TransferState) moved {
-	return moved{Note: "Not complete.", Model: model, CompletedBytes: s.Done, TotalBytes: s.Total}
+// broken is as much as there is of an output when err ended a transfer: nothing when nothing
+// was moved.
+func broken(model ollama.Name, err error) (m moved, state string) {
+	off, ok := errors.AsType[*fleet.TransferError](err)
+	if !ok || off.State.Total == 0 {
+		return moved{}, ""
+	}
+	return moved{Note: "Not complete.", Model: model, CompletedBytes: off.State.Done, TotalBytes: off.State.Total}, "incomplete"
 }
 
 // watch reports a transfer.
