@@ -60,23 +60,28 @@ func (f *Fleet) fits(ctx context.Context, n *need, room int) error {
 	case !n.cut && n.tokens() <= room:
 		return nil
 	}
-	e := &ollama.Error{Op: n.op, Host: f.host.Client.Name(), Kind: ollama.TooLong}
+	words := "%d bytes, by estimate at least %d tokens, are more than its %d tokens"
 	if n.cut {
-		e.Message = "too long even to be cut in reasonable time"
+		words = "%d bytes, by estimate at least %d tokens, are too long even to be cut to its %d tokens in reasonable time"
 	}
-	return f.fail(ctx, n.model, n.sized(e, room))
+	return f.fail(ctx, n.model, &ollama.Error{Op: n.op, Host: f.host.Client.Name(), Kind: ollama.TooLong,
+		Message: fmt.Sprintf(words, n.bytes(), n.tokens(), room)})
 }
 
-// sized adds both numbers, what the call takes and the context, to an error that says that
+// sized adds both numbers, what the call takes and the context, to Ollama's word that
 // something does not fit. Other errors pass unchanged.
 func (n *need) sized(err error, room int) error {
 	var oe *ollama.Error
 	if room == 0 || !errors.As(err, &oe) || oe.Kind != ollama.TooLong {
 		return err
 	}
+	words := "%d bytes, by estimate at least %d tokens, are more than its %d tokens"
+	if n.tokens() <= room {
+		words = "in %d bytes, by estimate at least %d tokens, Ollama counted more than its %d tokens"
+	}
 	with := *oe
 	with.Err = err
-	with.Message = fmt.Sprintf("%d bytes, by estimate at least %d tokens, are more than its %d tokens", n.bytes(), n.tokens(), room)
+	with.Message = fmt.Sprintf(words, n.bytes(), n.tokens(), room)
 	if oe.Message != "" {
 		with.Message += ": " + oe.Message
 	}

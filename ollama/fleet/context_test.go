@@ -27,10 +27,10 @@ func TestWhatDoesNotFit(t *testing.T) {
 		{"what the model says", false, ollamatest.FakeModel{ContextLength: 9000, Parameters: map[string]any{"num_ctx": 2500}}, ollama.GenerateRequest{Prompt: words}, []string{"3000 tokens", "2500 tokens"}, 0},
 		{"num_ctx", false, ollamatest.FakeModel{}, ollama.GenerateRequest{Prompt: words, Options: small}, []string{"3000 tokens", "1000 tokens"}, 0},
 		{"the system prompt", true, ollamatest.FakeModel{}, ollama.GenerateRequest{Prompt: "hi", System: words}, []string{"3001 tokens"}, 0},
-		{"Ollama counts", true, ollamatest.FakeModel{}, ollama.GenerateRequest{Prompt: strings.Repeat("? ", 2500)}, []string{"5000 bytes", "39 tokens", "2048 tokens", "exceeds"}, 1},
+		{"Ollama counts", true, ollamatest.FakeModel{}, ollama.GenerateRequest{Prompt: strings.Repeat("? ", 2500)}, []string{"in 5000 bytes, by estimate at least 39 tokens, Ollama counted more than its 2048 tokens: ", "exceeds"}, 1},
 		{"it fits", false, ollamatest.FakeModel{ContextLength: 9000}, ollama.GenerateRequest{Prompt: words}, nil, 2}, // a load comes first
 		{"it may be cut", true, ollamatest.FakeModel{}, ollama.GenerateRequest{Prompt: words, Truncate: new(true)}, nil, 1},
-		{"too long to be cut", true, ollamatest.FakeModel{}, ollama.GenerateRequest{Prompt: strings.Repeat(words, 20), Truncate: new(true)}, []string{"reasonable time"}, 0},
+		{"too long to be cut", true, ollamatest.FakeModel{}, ollama.GenerateRequest{Prompt: strings.Repeat(words, 20), Truncate: new(true)}, []string{"at least 60000 tokens, are too long even to be cut to its 2048 tokens in reasonable time"}, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
