@@ -47,7 +47,8 @@ func examples() []error {
 		{Kind: ollama.Cut, Message: "the answer ended before it was complete"},
 	} {
 		e.Host = "ollama"
-		all = append(all, &fleet.Error{Address: "http://127.0.0.1:11434", Origin: "the default", Model: m, Installed: []ollama.Name{"tiny-embed:latest"}, Err: &e})
+		all = append(all, &fleet.Error{Address: "http://127.0.0.1:11434", Origin: "the default", Model: m, Installed: []ollama.Name{"tiny-embed:latest"},
+			Remedy: &fleet.Remedy{Cut: true, Raise: true}, Err: &e})
 	}
 	return all
 }

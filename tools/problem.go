@@ -218,7 +218,7 @@ func hostProblem(e *ollama.Error, at *fleet.Error, sees func(ollama.Name) bool) 
 		p.Hint = "list_models shows the capabilities of each model"
 	case ollama.TooLong:
 		p.Message = fmt.Sprintf("the input does not fit the context of %s: %s", at.Model, said)
-		p.Hint = "Shorten it, or set truncate to true and lose part of it; generate and chat also take a higher options.num_ctx, unless the operator has pinned it"
+		p.Hint = shorten(at.Remedy)
 	case ollama.Invalid:
 		p.Message = "Ollama refused the request: " + said
 		p.Hint = "Correct the argument that it names; a schema must do without recursion"
@@ -243,6 +243,18 @@ func hostProblem(e *ollama.Error, at *fleet.Error, sees func(ollama.Name) bool) 
 		p.Hint = "Call again; if it happens again, Ollama's own log says why"
 	}
 	return p
+}
+
+// shorten says what helps against what is too long; remedy may be nil.
+func shorten(remedy *fleet.Remedy) string {
+	ways := []string{"Shorten it"}
+	if remedy != nil && remedy.Cut {
+		ways = append(ways, "set truncate to true and lose part of it")
+	}
+	if remedy != nil && remedy.Raise {
+		ways = append(ways, "set a higher options.num_ctx")
+	}
+	return strings.Join(ways, ", or ")
 }
 
 // hostPath is a path on the host of Ollama.

@@ -35,7 +35,7 @@ func TestErrorsTellWhatToDoNext(t *testing.T) {
 		{name: "not a name", tool: "load", args: `{"model":"http://x/y"}`, kind: InvalidArguments, words: []string{"not the name of a model"}},
 		{name: "down", tool: "list_models", args: `{}`, script: ollamatest.Script{Faults: map[string]ollamatest.Fault{"": ollamatest.Down()}}, kind: string(ollama.Unreachable), words: []string{"ollama.invalid:11434", "OLLAMA_HOST", "ollama serve"}},
 		{name: "not Ollama", tool: "list_models", args: `{}`, script: ollamatest.Script{Faults: map[string]ollamatest.Fault{"": ollamatest.NotHTTP()}}, kind: string(ollama.NotOllama), words: []string{"not Ollama", "ollama.invalid:11434"}},
-		{name: "too long", tool: "generate", args: `{"prompt":"` + strings.Repeat("word ", 3000) + `"}`, kind: string(ollama.TooLong), words: []string{"3000 tokens", "2048 tokens", "truncate", "num_ctx"}},
+		{name: "too long", tool: "generate", args: `{"prompt":"` + strings.Repeat("word ", 3000) + `"}`, kind: string(ollama.TooLong), words: []string{"3000 tokens", "2048 tokens", "truncate"}},
 		{name: "a pinned num_ctx", tool: "load", args: `{"model":"tiny","num_ctx":512}`, options: fleet.Options{Pins: map[ollama.Name]fleet.Pin{ollamatest.TinyModel: {Options: &ollama.Options{NumCtx: new(1024)}}}}, kind: InvalidArguments, words: []string{"pinned num_ctx of tiny to 1024", "without it"}},
 		{name: "a zero vector", tool: "embed", args: `{"input":["a","b"]}`, script: ollamatest.Script{Vector: func(s string) []float32 { return make([]float32, 64) }}, kind: kindBadVector, words: []string{"input[0]"}},
 		{name: "an image by path", tool: "generate", args: `{"prompt":"x","images":["/etc/passwd"]}`, kind: InvalidArguments, words: []string{"images[0]", "paths"}},
@@ -63,6 +63,43 @@ func TestErrorsTellWhatToDoNext(t *testing.T) {
 					if !strings.Contains(r.content[0], w) {
 						t.Errorf("%s(%.80s): %q lacks %q", tt.tool, tt.args, r.content[0], w)
 					}
+				}
+			})
+		})
+	}
+}
+
+// What helps against a text that is too long depends on the call, the model and the operator.
+func TestTooLongSaysWhatHelps(t *testing.T) {
+	long := strings.Repeat("word ", 3000)
+	pinned := fleet.Options{Pins: map[ollama.Name]fleet.Pin{"m:latest": {Options: &ollama.Options{NumCtx: new(512)}}}}
+	free := pinned
+	free.AllowNumCtx = true
+	const shorter, cut, raise = "Shorten it", ", or set truncate to true and lose part of it", ", or set a higher options.num_ctx"
+	tests := []struct {
+		name, tool, args string
+		model            ollamatest.FakeModel
+		options          fleet.Options
+		want             string
+	}{
+		{name: "a model for more", tool: "generate", args: `{"prompt":"` + long + `","options":{"num_ctx":512}}`, want: shorter + cut + raise},
+		{name: "the same, loaded", tool: "chat", args: `{"messages":[{"role":"user","content":"` + long + `"}],"options":{"num_ctx":512}}`, model: ollamatest.FakeModel{Loaded: true}, want: shorter + cut + raise},
+		{name: "Ollama counts", tool: "generate", args: `{"prompt":"` + strings.Repeat("? ", 600) + `","options":{"num_ctx":512}}`, want: shorter + cut + raise},
+		{name: "all that the model can", tool: "generate", args: `{"prompt":"` + long + `"}`, want: shorter + cut},
+		{name: "pinned", tool: "generate", args: `{"prompt":"` + long + `"}`, options: pinned, want: shorter + cut},
+		{name: "pinned, and free", tool: "generate", args: `{"prompt":"` + long + `"}`, options: free, want: shorter + cut + raise},
+		{name: "cut already", tool: "generate", args: `{"prompt":"` + strings.Repeat(long, 20) + `","truncate":true,"options":{"num_ctx":512}}`, want: shorter + raise},
+		{name: "cut already, and no more to have", tool: "generate", args: `{"prompt":"` + strings.Repeat(long, 20) + `","truncate":true}`, want: shorter},
+		{name: "an embedding", tool: "embed", args: `{"input":["` + long + `"],"model":"m"}`, want: shorter + cut},
+		{name: "a model on ollama.com", tool: "generate", args: `{"prompt":"` + long + `"}`, model: ollamatest.FakeModel{RemoteHost: "https://ollama.com:443", RemoteModel: "m"}, want: shorter + cut},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.model.Name = "m"
+			onFake(t, ollamatest.Script{Models: []ollamatest.FakeModel{tt.model}}, tt.options, func(b *bench) {
+				r := b.call(b.t.Context(), tt.tool, tt.args)
+				if r.error == nil || r.error.Kind != string(ollama.TooLong) || r.error.Hint != tt.want {
+					t.Errorf("%s(%.80s): got %+v, want the hint %q", tt.tool, tt.args, r.error, tt.want)
 				}
 			})
 		})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"ollama-mcp/ollama"
 )
@@ -64,8 +65,41 @@ func (f *Fleet) fits(ctx context.Context, n *need, room int) error {
 	if n.cut {
 		words = "%d bytes, by estimate at least %d tokens, are too long even to be cut to its %d tokens in reasonable time"
 	}
-	return f.fail(ctx, n.model, &ollama.Error{Op: n.op, Host: f.host.Client.Name(), Kind: ollama.TooLong,
-		Message: fmt.Sprintf(words, n.bytes(), n.tokens(), room)})
+	return f.failRun(ctx, n, &ollama.Error{Op: n.op, Host: f.host.Client.Name(), Kind: ollama.TooLong,
+		Message: fmt.Sprintf(words, n.bytes(), n.tokens(), room)}, room)
+}
+
+// Remedy is what can help a call that does not fit the context, beside shortening it.
+type Remedy struct {
+	Cut   bool // to have it cut, which it did not ask for
+	Raise bool // a higher num_ctx: it is the call's to set, and not known to be all that the model can
+}
+
+// failRun is fail for a call's run, in a context with room for that many tokens.
+func (f *Fleet) failRun(ctx context.Context, n *need, err error, room int) error {
+	err = f.fail(ctx, n.model, err)
+	var fe *Error
+	if isKind(err, ollama.TooLong) && errors.As(err, &fe) {
+		fe.Remedy = &Remedy{Cut: !n.cut, Raise: f.raises(ctx, n, room)}
+	}
+	return err
+}
+
+// raises reports whether the call can have a longer context than that of room. Like
+// installed, it gives up soon and never fails.
+func (f *Fleet) raises(ctx context.Context, n *need, room int) bool {
+	pin := f.opts.Pins[n.model].Options
+	if n.op == "embed" || pin != nil && pin.NumCtx != nil && !f.opts.AllowNumCtx {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	shown, err := f.host.Client.Show(ctx, n.model)
+	if err != nil {
+		return true
+	}
+	most := shown.ContextLength()
+	return shown.RemoteHost == "" && (most == 0 || room < most)
 }
 
 // sized adds both numbers, what the call takes and the context, to Ollama's word that

@@ -124,6 +124,7 @@ type Error struct {
 	Origin    string        // where that address came from
 	Model     ollama.Name   // the model asked for, "" when none was
 	Installed []ollama.Name // for a missing model: what is installed, nil when that could not be learnt
+	Remedy    *Remedy       // for what is too long; nil when nothing is known
 	Err       error
 }
 

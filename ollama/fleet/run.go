@@ -100,11 +100,11 @@ func (f *Fleet) run(ctx context.Context, n need, w Watch, call func(ctx context.
 			return call(ctx, options, alive)
 		}
 		if p.Remote { // ollama.com's slots are not ours to bring back
-			return f.fail(ctx, n.model, n.sized(send(ctx, func() bool { return true }), p.ContextLength))
+			return f.failRun(ctx, &n, n.sized(send(ctx, func() bool { return true }), p.ContextLength), p.ContextLength)
 		}
 		r, err := f.guard(ctx, n.model, send)
 		if r == nil {
-			return f.fail(ctx, n.model, n.sized(err, p.ContextLength))
+			return f.failRun(ctx, &n, n.sized(err, p.ContextLength), p.ContextLength)
 		}
 		w.phase(Recovering)
 		select {
