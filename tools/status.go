@@ -42,7 +42,7 @@ type statusOutput struct {
 	Note    string         `json:"note"`
 	Version string         `json:"version,omitempty" jsonschema_description:"of this server"`
 	Ollama  ollamaStatus   `json:"ollama"`
-	Loaded  []statusLoaded `json:"loaded"`
+	Loaded  []statusLoaded `json:"loaded,omitzero" jsonschema_description:"not there when Ollama does not say"`
 	Loading []ollama.Name  `json:"loading,omitempty"`
 	Calls   []modelCalls   `json:"calls" jsonschema_description:"in progress through this server"`
 	Jobs    *jobCounts     `json:"jobs,omitempty"`
@@ -81,7 +81,10 @@ func status(ask func(context.Context) (fleet.Status, error), list func(owner str
 		s, err := ask(ctx)
 		o := statusOutput{
 			Version: about.Version, Ollama: ollamaStatus{s.Host, s.Address, s.Version},
-			Loaded: []statusLoaded{}, Calls: []modelCalls{}, Limits: about.Limits,
+			Calls: []modelCalls{}, Limits: about.Limits,
+		}
+		if s.Loaded != nil {
+			o.Loaded = []statusLoaded{}
 		}
 		for _, m := range s.Loaded {
 			if c.pass.May(m.Canonical) {
@@ -116,7 +119,11 @@ func (o *statusOutput) note() string {
 		running += c.Running
 		waiting += c.Waiting
 	}
-	note := fmt.Sprintf("%s loaded, %d loading; %s running, %d waiting.", count(len(o.Loaded), "model"), len(o.Loading), count(running, "call"), waiting)
+	loaded := count(len(o.Loaded), "model") + " loaded"
+	if o.Loaded == nil {
+		loaded = "Which models are loaded is not known"
+	}
+	note := fmt.Sprintf("%s, %d loading; %s running, %d waiting.", loaded, len(o.Loading), count(running, "call"), waiting)
 	if o.Ollama.Version != "" {
 		note = fmt.Sprintf("Ollama %s at %s: %s", o.Ollama.Version, o.Ollama.Address, note)
 	}

@@ -68,6 +68,9 @@ func TestStatusOfTheServer(t *testing.T) {
 			t.Errorf("status while Ollama is gone: %s lacks %s", got, w)
 		}
 	}
+	if !strings.Contains(string(got), `"note":"Which models are loaded is not known, 0 loading; 0 calls`) || strings.Contains(string(got), `"loaded":`) {
+		t.Errorf("status while Ollama is gone: %s; want no word of how many models are loaded", got)
+	}
 	if strings.Contains(string(got), "secret") {
 		t.Errorf("status: %s names a default model that is forbidden", got)
 	}

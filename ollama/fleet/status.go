@@ -14,8 +14,8 @@ type Status struct {
 	Host    string
 	Address string
 	Version string                // Ollama's
-	Loaded  []InMemory            // by name
-	Loading []ollama.Name         // the models that this fleet loads, by name
+	Loaded  []InMemory            // by name; nil when the host did not say
+	Loading []ollama.Name         // the models that this fleet loads, by name; they are not among Loaded
 	Calls   map[ollama.Name]Calls // of the models that have any
 }
 
@@ -35,18 +35,25 @@ type Calls struct {
 // known without the host.
 func (f *Fleet) Status(ctx context.Context) (Status, error) {
 	s := Status{Host: f.host.Client.Name(), Address: f.host.Address}
-	s.Loading, s.Calls = f.work()
+	var running []ollama.Running
 	version, err := f.host.Client.Version(ctx)
+	if err == nil {
+		s.Version = version
+		running, err = f.ps.get(ctx)
+	}
+	s.Loading, s.Calls = f.work() // after ps, so that a load which has just begun is among them
 	if err != nil {
 		return s, f.fail(ctx, "", err)
 	}
-	s.Version = version
-	running, err := f.ps.get(ctx)
+	s.Loaded = []InMemory{}
 	for _, r := range running {
-		s.Loaded = append(s.Loaded, InMemory{r, canonical(r.Name)})
+		// Ollama lists a model as running while it still loads (0.17.4, server/sched.go).
+		if name := canonical(r.Name); !slices.Contains(s.Loading, name) {
+			s.Loaded = append(s.Loaded, InMemory{r, name})
+		}
 	}
 	sort.Slice(s.Loaded, func(i, j int) bool { return s.Loaded[i].Canonical < s.Loaded[j].Canonical })
-	return s, f.fail(ctx, "", err)
+	return s, nil
 }
 
 // work is the loads and the calls in progress.
