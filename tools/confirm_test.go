@@ -49,7 +49,7 @@ var accepts = says(mcp.ElicitationResponseActionAccept)
 // mustAsk are the calls that must be confirmed, and the request that would show their effect.
 var mustAsk = []struct{ tool, args, question, path, done string }{
 	{"delete", `{"model":"tiny"}`, "Delete the model tiny:latest (", "/api/delete", "deleted"},
-	{"push", `{"model":"tiny"}`, "Upload the model tiny:latest to registry.ollama.ai?", "/api/push", "pushed"},
+	{"push", `{"model":"tiny"}`, "Upload the model tiny:latest (0.5 MB, ", "/api/push", "pushed"},
 	{"copy", `{"source":"tiny","destination":"tiny-embed"}`, "Replace the installed model tiny-embed:latest (", "/api/copy", "copied"},
 	{"create", `{"model":"tiny-embed","from":"tiny","system":"x"}`, "by one made of tiny:latest?", "/api/create", "created"},
 }
@@ -296,6 +296,24 @@ func TestStateIsBoundToAllArguments(t *testing.T) {
 		r := b.ask(b.t.Context(), "create", fmt.Sprintf(args, "two"), user{asked: true, answer: accepts, state: q.RequestState})
 		if p := ProblemOf(r); p == nil || p.Kind != kindUnconfirmed || b.fake.Seen().Requests["/api/create"] != 0 {
 			t.Errorf("create with another system prompt than was asked about: got %+v, want it unconfirmed", p)
+		}
+	})
+}
+
+// A push is confirmed for the content that the user was asked about.
+func TestPushIsConfirmedForItsContent(t *testing.T) {
+	onFake(t, ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "tiny", Size: 2e9, Digest: "0123456789abcdef"}}}, fleet.Options{}, func(b *bench) {
+		q := b.ask(b.t.Context(), "push", `{"model":"tiny"}`, user{asked: true})
+		const want = "Upload the model tiny:latest (2.0 GB, 0123456789ab) to registry.ollama.ai? Others may be able to see it there."
+		if got := q.InputRequests[confirmID].Elicitation.Message; got != want {
+			t.Errorf("push asks %q, want %q", got, want)
+		}
+		b.fake.Change(func(s *ollamatest.Script) {
+			s.Models = []ollamatest.FakeModel{{Name: "tiny", Size: 2e9, Digest: "other"}}
+		})
+		r := b.ask(b.t.Context(), "push", `{"model":"tiny"}`, user{true, accepts, q.RequestState})
+		if p := ProblemOf(r); p == nil || p.Kind != kindUnconfirmed || b.fake.Seen().Requests["/api/push"] != 0 {
+			t.Errorf("push of other content than was asked about: got %+v, want it unconfirmed", p)
 		}
 	})
 }

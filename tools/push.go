@@ -24,7 +24,7 @@ type pushOutput struct {
 func (o *pushOutput) words() []string { return []string{o.Note} }
 
 // push uploads a model.
-func push(run transferFunc[ollama.Name], source sourceFunc) Tool {
+func push(run transferFunc[ollama.Name], find findFunc, source sourceFunc) Tool {
 	return confirmed(define(Tool{
 		Name:  "push",
 		Title: "Upload a model to a registry",
@@ -51,6 +51,13 @@ func push(run transferFunc[ollama.Name], source sourceFunc) Tool {
 		if err == nil {
 			err = source("push", model)
 		}
-		return fmt.Sprintf("Upload the model %s to %s? Others may be able to see it there.", model, model.Registry()), err
+		if err != nil {
+			return "", err
+		}
+		m, err := find(ctx, model)
+		if m == nil {
+			return "", err // the call itself says that it is missing
+		}
+		return fmt.Sprintf("Upload the model %s to %s? Others may be able to see it there.", described(model, m), model.Registry()), nil
 	})
 }

@@ -60,7 +60,7 @@ func All(f *fleet.Fleet, o Options) ([]Tool, error) {
 		copyModel(f.Copy, f.Find),
 		create(f.Create, f.Find, f.CheckSource),
 		deleteModel(f.Delete, f.Find),
-		push(f.Push, f.CheckSource),
+		push(f.Push, f.Find, f.CheckSource),
 	)
 }
 
