@@ -71,6 +71,14 @@ func listModels(all []fleet.Model) modelList {
 	return l
 }
 
+// takes says what room a model takes on the disk. One on ollama.com has only a stub there.
+func takes(m *fleet.Model, where string) string {
+	if m.Remote() {
+		return "runs on ollama.com"
+	}
+	return ollama.Bytes(m.Size).String() + where
+}
+
 func modelURI[S ~string](name S) string { return scheme + "models/" + string(name) }
 
 // listPatience bounds how long a list of resources waits for Ollama.
@@ -98,7 +106,7 @@ func (c *Catalog) list(ctx context.Context, _ any, _ *mcp.ListResourcesRequest, 
 	for _, m := range c.only(ctx, showTool, all) {
 		r := mcp.Resource{
 			URI: modelURI(m.Canonical), Name: string(m.Canonical), Title: string(m.Canonical), MIMEType: mimeType,
-			Description: fmt.Sprintf("%s %s, %.1f GB on disk", m.Details.ParameterSize, m.Details.QuantizationLevel, float64(m.Size)/1e9),
+			Description: fmt.Sprintf("%s %s, %s", m.Details.ParameterSize, m.Details.QuantizationLevel, takes(&m, " on disk")),
 		}
 		r.Annotations = modified(m.ModifiedAt)
 		result.Resources = append(result.Resources, r)

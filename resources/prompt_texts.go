@@ -162,7 +162,7 @@ func pickModel() prompt {
 Task: %s
 Memory that it may take: %s
 
-| model | parameters | quantization | GB on disk | context at most | capabilities | loaded |
+| model | parameters | quantization | on disk | context at most | capabilities | loaded |
 |---|---|---|---|---|---|---|
 %s
 - It must have the capability that the task needs: completion to write, embedding for search, vision for images, tools to call tools.
@@ -183,14 +183,11 @@ func table(all []fleet.Model) string {
 	var b strings.Builder
 	for _, m := range all {
 		loaded := "no"
-		switch {
-		case m.Remote():
-			loaded = "runs on ollama.com"
-		case m.Loaded != nil:
+		if m.Loaded != nil {
 			loaded = "yes"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %.1f | %d | %s | %s |\n", m.Canonical, m.Details.ParameterSize, m.Details.QuantizationLevel,
-			float64(m.Size)/1e9, m.ContextLength, strings.Join(m.Capabilities, ", "), loaded)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %d | %s | %s |\n", m.Canonical, m.Details.ParameterSize, m.Details.QuantizationLevel,
+			takes(&m, ""), m.ContextLength, strings.Join(m.Capabilities, ", "), loaded)
 	}
 	return b.String()
 }

@@ -102,7 +102,7 @@ func TestPrompts(t *testing.T) {
 		{"ann", "compare_models", `{"prompt":"Why?","models":"llava"}`, "", "names 1, and two to four"},
 		{"ann", "compare_models", `{"prompt":"Why?"}`, "list_models", ""},
 		{"ann", "pick_model", `{"task":"code"}`, "| hf.co/a/b:q4_k_m |", ""},
-		{"bob", "pick_model", `{"task":"code","memory":"8 GB"}`, "| llama3.2:1b | 121K | unknown | 0.0 | 2048 | completion, tools | yes |\n| llama3.2:3b", ""},
+		{"bob", "pick_model", `{"task":"code","memory":"8 GB"}`, "| llama3.2:1b | 121K | unknown | 0.5 MB | 2048 | completion, tools | yes |\n| llama3.2:3b", ""},
 	}
 	for _, tt := range tests {
 		result, failed := ask(t, c, tt.caller, "prompts/get", fmt.Sprintf(`{"name":%q,"arguments":%s}`, tt.name, tt.arguments))
@@ -117,6 +117,29 @@ func TestPrompts(t *testing.T) {
 		}
 		if err := json.Unmarshal(result, &got); failed != nil || err != nil || len(got.Messages) != 1 || !strings.Contains(got.Messages[0].Content.Text, tt.want) {
 			t.Errorf("%s gets %s %s = %s, %+v, want %q in one message", tt.caller, tt.name, tt.arguments, result, failed, tt.want)
+		}
+	}
+}
+
+// A size is said as the tools say it, and of a model on ollama.com there is none.
+func TestSizes(t *testing.T) {
+	source, _, _ := start(t, ollamatest.Script{Models: []ollamatest.FakeModel{
+		{Name: "big", Size: 42e8}, {Name: "small", Size: 42e6}, {Name: "far:cloud", Size: 384, RemoteModel: "far", RemoteHost: "https://ollama.com:443"},
+	}}, fleet.Options{})
+	c := New(source, Options{})
+	var list mcp.ListResourcesResult
+	c.list(t.Context(), nil, nil, &list)
+	text, err := pickModel().write(t.Context(), c, map[string]string{"task": "code"})
+	if err != nil || len(list.Resources) != 3 {
+		t.Fatalf("resources/list = %+v, pick_model: %v; want 3 models", list.Resources, err)
+	}
+	for i, want := range []string{"4.2 GB", "runs on ollama.com", "42.0 MB"} {
+		r := list.Resources[i]
+		if on := map[bool]string{true: " on disk"}[i != 1]; r.Description != "121K unknown, "+want+on {
+			t.Errorf("the resource %s says %q, want %q", r.URI, r.Description, want+on)
+		}
+		if row := fmt.Sprintf("| %s | 121K | unknown | %s | ", r.Name, want); !strings.Contains(text, row) {
+			t.Errorf("pick_model says %s, want %q in it", text, row)
 		}
 	}
 }

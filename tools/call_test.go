@@ -394,6 +394,9 @@ func TestListModels(t *testing.T) {
 						t.Errorf("list_models(%s) on %s: %v loaded: %v", tt.args, version, m["name"], loaded)
 					}
 				}
+				if line := "big:cloud: 121K unknown, runs on ollama.com, "; slices.Contains(got, "big:cloud") && !strings.Contains(r.content[0], line) {
+					t.Errorf("list_models(%s) on %s: got %q, want %q in it, and no size", tt.args, version, r.content[0], line)
+				}
 				if !slices.Equal(got, tt.want) {
 					t.Errorf("list_models(%s) on %s: got %v, want %v", tt.args, version, got, tt.want)
 				}

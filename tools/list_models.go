@@ -46,10 +46,11 @@ type loadedModel struct {
 func (o *listModelsOutput) words() []string {
 	lines := []string{o.Note}
 	for _, m := range o.Models {
-		line := fmt.Sprintf("%s: %s %s, %s, %s", m.Name, m.ParameterSize, m.Quantization, size(m.SizeBytes), strings.Join(m.Capabilities, ", "))
-		if m.Remote {
-			line += ", runs on ollama.com"
+		where := size(m.SizeBytes)
+		if m.Remote { // what is on the disk is a stub
+			where = "runs on ollama.com"
 		}
+		line := fmt.Sprintf("%s: %s %s, %s, %s", m.Name, m.ParameterSize, m.Quantization, where, strings.Join(m.Capabilities, ", "))
 		if m.Loaded != nil {
 			line += ", loaded"
 		}
@@ -59,12 +60,7 @@ func (o *listModelsOutput) words() []string {
 }
 
 // size is a number of bytes as people say it.
-func size(bytes int64) string {
-	if bytes < 1e8 {
-		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
-}
+func size(bytes int64) string { return ollama.Bytes(bytes).String() }
 
 // listModels lists the installed models.
 func listModels(models func(context.Context) ([]fleet.Model, error)) Tool {
