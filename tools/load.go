@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -74,10 +73,15 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 
 // check refuses a keep_alive of 0 too: with it Ollama takes a load for an unload.
 func (in *loadInput) check(l limits) (err error) {
-	if d, err := time.ParseDuration(in.KeepAlive); err == nil && d == 0 {
+	d, err := time.ParseDuration(in.KeepAlive)
+	switch {
+	case in.KeepAlive == "":
+	case err != nil:
+		return notDuration(in.KeepAlive, "")
+	case d == 0:
 		return &argumentError{fmt.Sprintf("keep_alive %q unloads a model at once", in.KeepAlive), "Leave keep_alive out, or use unload"}
 	}
-	if err := cmp.Or(checkKeepAlive(in.KeepAlive), numCtxWithin("num_ctx", in.NumCtx, l)); err != nil {
+	if err := numCtxWithin("num_ctx", in.NumCtx, l); err != nil {
 		return err
 	}
 	in.KeepAlive, err = keepAliveWithin(in.KeepAlive, l)

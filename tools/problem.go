@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -212,16 +213,23 @@ func hostProblem(e *ollama.Error, at *fleet.Error, sees func(ollama.Name) bool) 
 		p.Message = fmt.Sprintf("Ollama at %s refused access (HTTP %d): %s", at.Address, e.Status, said)
 		p.Hint = "Ask the user to check OLLAMA_API_KEY, Ollama's OLLAMA_ORIGINS, or, for a cloud model, to run `ollama signin`"
 	case ollama.MissingModel:
-		p.Message, p.Hint = missingModel(at, sees)
+		p.Message, p.Hint = missingModel(e.Op, at, sees)
 	case ollama.Unsupported:
 		p.Message = fmt.Sprintf("%s cannot do this: %s", at.Model, said)
 		p.Hint = "list_models shows the capabilities of each model"
+		if e.Op == "create" {
+			p.Hint = "Leave quantize out: Ollama before 0.34 quantizes installed models of F16 and F32 alone, later ones none. " +
+				"A registry has models that are quantized already, under tags such as 3b-instruct-q4_K_M"
+		}
 	case ollama.TooLong:
 		p.Message = fmt.Sprintf("the input does not fit the context of %s: %s", at.Model, said)
 		p.Hint = shorten(at.Remedy)
 	case ollama.Invalid:
 		p.Message = "Ollama refused the request: " + said
-		p.Hint = "Correct the argument that it names; a schema must do without recursion"
+		p.Hint = "Correct the argument that it names"
+		if e.Op == "generate" || e.Op == "chat" {
+			p.Hint += "; a schema must do without recursion"
+		}
 	case ollama.Busy:
 		p.Retryable = true
 		p.Message = "Ollama is busy: " + said
@@ -277,13 +285,17 @@ func after(d time.Duration) string {
 	return fmt.Sprintf("in %s", d.Round(time.Second))
 }
 
-// missingModel names what is installed and seen, and the nearest of it.
-func missingModel(at *fleet.Error, sees func(ollama.Name) bool) (message, hint string) {
+// missingModel names what is installed and seen, and the nearest of it. Nobody pulls a model to
+// be rid of it.
+func missingModel(op string, at *fleet.Error, sees func(ollama.Name) bool) (message, hint string) {
 	message = fmt.Sprintf("the model %s is not installed at %s", at.Model, at.Address)
 	if at.Installed != nil && len(at.Installed) == 0 {
 		message += ", where no models are installed at all"
 	}
 	hint = fmt.Sprintf("Call pull, if you have it, or ask the user to run `ollama pull %s`", short(at.Model))
+	if slices.Contains([]string{"delete", "unload", "push"}, op) {
+		hint = "Check the name; list_models shows what is installed"
+	}
 	var names []string
 	for _, n := range at.Installed {
 		if sees != nil && sees(n) {

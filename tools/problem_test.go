@@ -69,6 +69,48 @@ func TestErrorsTellWhatToDoNext(t *testing.T) {
 	}
 }
 
+// A hint is about the tool that was called.
+func TestHintsFitTheTool(t *testing.T) {
+	refuses := func(path, words string) ollamatest.Script {
+		loaded := []ollamatest.FakeModel{{Name: "tiny", Loaded: true}, {Name: "tiny-embed", Capabilities: []string{"embedding"}, Loaded: true}}
+		return ollamatest.Script{Models: loaded, Faults: map[string]ollamatest.Fault{path: ollamatest.Status("refused", 400, "application/json", `{"error":"`+words+`"}`, ollama.Invalid)}}
+	}
+	tests := []struct {
+		tool, args string
+		script     ollamatest.Script
+		says       []string
+		not        string
+	}{
+		{"delete", `{"model":"tinny"}`, ollamatest.Script{}, []string{"did you mean tiny?", "list_models", "Installed: "}, "pull"},
+		{"unload", `{"model":"tinny"}`, ollamatest.Script{}, []string{"did you mean tiny?", "list_models", "Installed: "}, "pull"},
+		{"push", `{"model":"tinny"}`, ollamatest.Script{}, []string{"did you mean tiny?", "list_models", "Installed: "}, "pull"},
+		{"create", `{"model":"made","from":"tiny","quantize":"q4_K_M"}`, ollamatest.Script{}, []string{"tiny:latest cannot", "quantization", "Leave quantize out", "F16"}, "made"},
+		{"create", `{"model":"made","from":"tiny"}`, refuses("/api/create", "template error"), []string{"template error", "Correct the argument"}, "schema"},
+		{"embed", `{"model":"tiny-embed","input":["x"]}`, refuses("/api/embed", "no such option"), []string{"Correct the argument"}, "schema"},
+		{"generate", `{"model":"tiny","prompt":"x","options":{"seed":1}}`, refuses("/api/generate", "invalid options"), []string{"Correct the argument", "schema"}, "pull"},
+		{"pull", `{"model":"hf.co/repo:Q4_K_M"}`, ollamatest.Script{}, []string{"not the name of a model", "hf.co/user/repo:quant"}, "list_models"},
+		{"pull", `{"model":"https://huggingface.co/user/repo"}`, ollamatest.Script{}, []string{"it is a URL", "hf.co/user/repo:quant"}, "list_models"},
+		{"pull", `{"model":"hf.co/user/repo:nope"}`, refuses("/api/pull", "pull model manifest: 400: the tag is not there"), []string{"hf.co/user/repo:quant"}, "argument"},
+		{"load", `{"model":"tiny","keep_alive":"300"}`, ollamatest.Script{}, []string{"not a duration", "10m"}, "0 unloads"},
+	}
+	for _, tt := range tests {
+		onFake(t, tt.script, fleet.Options{}, func(b *bench) {
+			r := b.call(b.t.Context(), tt.tool, tt.args)
+			if r.error == nil {
+				t.Fatalf("%s(%s) succeeds", tt.tool, tt.args)
+			}
+			for _, w := range tt.says {
+				if !strings.Contains(r.content[0], w) {
+					t.Errorf("%s(%s): %q lacks %q", tt.tool, tt.args, r.content[0], w)
+				}
+			}
+			if strings.Contains(r.content[0], tt.not) {
+				t.Errorf("%s(%s): %q speaks of %q", tt.tool, tt.args, r.content[0], tt.not)
+			}
+		})
+	}
+}
+
 // What helps against a text that is too long depends on the call, the model and the operator.
 func TestTooLongSaysWhatHelps(t *testing.T) {
 	long := strings.Repeat("word ", 3000)

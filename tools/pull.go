@@ -13,6 +13,9 @@ type transferFunc[Of any] func(ctx context.Context, of Of, watch func(ollama.Tra
 
 const pullName = "pull"
 
+// hubForm is how a model of Hugging Face is named. Source: https://huggingface.co/docs/hub/ollama
+const hubForm = "hf.co/user/repo:quant, as hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M"
+
 type pullInput struct {
 	Model string `json:"model" jsonschema:"example=llama3.2:3b"`
 	patience
@@ -40,6 +43,9 @@ func pull(run transferFunc[string]) Tool {
 		OpenWorld: true,
 		Outlives:  true,
 	}, func(ctx context.Context, in pullInput, c *call) (pullOutput, error) {
+		if _, err := ollama.ParseName(in.Model); err != nil {
+			return pullOutput{}, &argumentError{err.Error(), "https://ollama.com/library lists models; one of Hugging Face is " + hubForm}
+		}
 		model, _, err := c.named(ctx, in.Model)
 		if err != nil {
 			return pullOutput{}, err

@@ -57,7 +57,11 @@ func checkKeepAlive(s string) error {
 		return nil
 	}
 	if _, err := time.ParseDuration(s); err != nil {
-		return &argumentError{fmt.Sprintf("keep_alive %q is not a duration", s), "Write it as 30s, 10m or 1h; 0 unloads the model after the call"}
+		return notDuration(s, "; 0 unloads the model after the call")
 	}
 	return nil
+}
+
+func notDuration(keepAlive, also string) error {
+	return &argumentError{fmt.Sprintf("keep_alive %q is not a duration", keepAlive), "Write it as 30s, 10m or 1h" + also}
 }

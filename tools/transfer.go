@@ -74,6 +74,10 @@ func transferProblem(e *fleet.TransferError, p *Problem) *Problem {
 		p.Hint = "Check the name and the tag; https://ollama.com/library lists the models of the default registry"
 		return p
 	}
+	if e.Op == "pull" && p.Kind == string(ollama.Invalid) && e.Model.Registry() == "hf.co" {
+		p.Hint = "The name must be " + hubForm + "; the page of the repository lists its quants"
+		return p
+	}
 	if s := e.State; s.Total > 0 && e.Op != "create" {
 		again := fmt.Sprintf("%s of %s (%d %%) were through. Call %s again: it goes on from there",
 			size(s.Done), size(s.Total), 100*s.Done/s.Total, e.Op)

@@ -84,7 +84,7 @@ func (f *Fleet) Pull(ctx context.Context, model string, watch func(ollama.Transf
 	if name.Registry() == ollama.DefaultRegistry { // means one model in any case: https://github.com/ollama/ollama/issues/336
 		key = string(name)
 	}
-	return f.bringIn(ctx, moving{"pull", name, "pull " + key, func(ctx context.Context) iter.Seq2[ollama.Progress, error] {
+	return f.bringIn(ctx, moving{op: "pull", model: name, key: "pull " + key, ask: func(ctx context.Context) iter.Seq2[ollama.Progress, error] {
 		return f.host.Client.Pull(ctx, spelt)
 	}}, watch)
 }
@@ -106,7 +106,7 @@ func (f *Fleet) Create(ctx context.Context, r *ollama.CreateRequest, watch func(
 		return nil, err
 	}
 	key, _ := json.Marshal(r) // plain fields: cannot fail
-	return f.bringIn(ctx, moving{"create", r.Model, "create " + string(key), func(ctx context.Context) iter.Seq2[ollama.Progress, error] {
+	return f.bringIn(ctx, moving{op: "create", model: r.Model, key: "create " + string(key), from: r.From, ask: func(ctx context.Context) iter.Seq2[ollama.Progress, error] {
 		return f.host.Client.Create(ctx, r)
 	}}, watch)
 }
@@ -131,7 +131,7 @@ func (f *Fleet) bringIn(ctx context.Context, m moving, watch func(ollama.Transfe
 
 // Push has the host send an installed model to the registry in its name, as Pull fetches.
 func (f *Fleet) Push(ctx context.Context, model ollama.Name, watch func(ollama.TransferState)) (*Moved, error) {
-	state, err := f.transfer(ctx, moving{"push", model, "push " + string(model), func(ctx context.Context) iter.Seq2[ollama.Progress, error] {
+	state, err := f.transfer(ctx, moving{op: "push", model: model, key: "push " + string(model), ask: func(ctx context.Context) iter.Seq2[ollama.Progress, error] {
 		return f.host.Client.Push(ctx, model)
 	}}, watch)
 	if err != nil {

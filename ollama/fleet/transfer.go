@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,7 @@ type moving struct {
 	model ollama.Name
 	key   string // transfers with the same are the same
 	ask   func(context.Context) iter.Seq2[ollama.Progress, error]
+	from  ollama.Name // what failures are about, when that is not model
 }
 
 // transfer joins a transfer, or starts it, and waits until Ollama has said success or ctx
@@ -60,7 +62,7 @@ func (f *Fleet) transfer(ctx context.Context, m moving, watch func(ollama.Transf
 	err := f.follow(ctx, t, watch)
 	state, _ := f.look(t)
 	if err != nil {
-		return state, &TransferError{Op: m.op, Model: m.model, State: state, Err: f.fail(ctx, m.model, err)}
+		return state, &TransferError{Op: m.op, Model: m.model, State: state, Err: f.fail(ctx, cmp.Or(m.from, m.model), err)}
 	}
 	return state, nil
 }

@@ -29,6 +29,9 @@ func (f *Fleet) Unload(ctx context.Context, model ollama.Name) (UnloadState, err
 	}
 	if loaded == nil {
 		_, err := f.describe(ctx, model) // a name that is not installed is a mistake, not "not loaded"
+		if isKind(err, ollama.MissingModel) {
+			err = f.missing(ctx, "unload", model)
+		}
 		return NotLoaded, err
 	}
 	if err := f.host.Client.Unload(ctx, model); err != nil {
