@@ -197,6 +197,8 @@ func awaited(p fleet.Phase, model string) string {
 		return model + " is reading the prompt"
 	case fleet.Recovering:
 		return model + " gave no answer and is being reloaded"
+	case fleet.Unloading:
+		return "waiting for " + model + " to leave the memory; calls that run on it end first"
 	}
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
 )
 
 type deleteInput struct {
@@ -22,7 +23,7 @@ type deleteOutput struct {
 func (o *deleteOutput) words() []string { return []string{o.Note} }
 
 // deleteModel removes a model.
-func deleteModel(run func(context.Context, ollama.Name) (host string, err error), find findFunc) Tool {
+func deleteModel(run func(context.Context, ollama.Name, fleet.Watch) (host string, err error), find findFunc) Tool {
 	return confirmed(define(Tool{
 		Name:  "delete",
 		Title: "Delete a local model",
@@ -36,7 +37,7 @@ func deleteModel(run func(context.Context, ollama.Name) (host string, err error)
 		if err != nil {
 			return deleteOutput{}, err
 		}
-		host, err := run(ctx, model)
+		host, err := run(ctx, model, c.phases(model))
 		if err != nil {
 			return deleteOutput{}, err
 		}

@@ -1,9 +1,14 @@
 package tools
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/ollama/ollamatest"
@@ -92,6 +97,31 @@ func TestHostPathsAreNotShown(t *testing.T) {
 		if got := withoutPaths(said); got != want {
 			t.Errorf("withoutPaths(%q) = %q, want %q", said, got, want)
 		}
+	}
+}
+
+// What a model in use keeps waiting is told.
+func TestUnloadTellsWhatItWaitsFor(t *testing.T) {
+	const want = "waiting for tiny to leave the memory; calls that run on it end first"
+	for tool, takes := range map[string]time.Duration{"unload": 5 * time.Second, "delete": 5 * time.Second, "unload ": 0} {
+		script := ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "tiny", Loaded: true}}, FirstDelay: takes}
+		onFake(t, script, fleet.Options{}, func(b *bench) {
+			var wg sync.WaitGroup
+			if takes > 0 {
+				wg.Go(func() {
+					b.tool("generate").Call(b.t.Context(), json.RawMessage(`{"model":"tiny","prompt":"x"}`), "r1", nil)
+				})
+				synctest.Wait()
+			}
+			var told []string
+			r := b.tool(strings.TrimSpace(tool)).Call(b.t.Context(), json.RawMessage(`{"model":"tiny"}`), "r2", func(p Progress) {
+				told = append(told, p.Phase+": "+p.Message())
+			})
+			if takes == 0 && told != nil || takes > 0 && !slices.Equal(told, []string{"unloading: " + want}) || r.IsError {
+				t.Errorf("%s of a model that is in use for %s tells %q, %+v; want %q once, if at all", tool, takes, told, ProblemOf(r), want)
+			}
+			wg.Wait()
+		})
 	}
 }
 

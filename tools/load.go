@@ -52,9 +52,7 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 		if in.NumCtx != nil {
 			request.Options = &ollama.Options{NumCtx: in.NumCtx}
 		}
-		l, err := run(ctx, request, fleet.Watch{
-			Phase: func(p fleet.Phase) { c.report(Progress{Phase: string(p), Message: waiting(p, model)}) },
-		})
+		l, err := run(ctx, request, c.phases(model))
 		switch {
 		case err != nil:
 			return loadOutput{}, err

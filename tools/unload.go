@@ -21,8 +21,13 @@ type unloadOutput struct {
 
 func (o *unloadOutput) words() []string { return []string{o.Note} }
 
+// phases reports what the call waits for.
+func (c *call) phases(model ollama.Name) fleet.Watch {
+	return fleet.Watch{Phase: func(p fleet.Phase) { c.report(Progress{Phase: string(p), Message: waiting(p, model)}) }}
+}
+
 // unload frees the memory of a model.
-func unload(run func(context.Context, ollama.Name) (fleet.UnloadState, error)) Tool {
+func unload(run func(context.Context, ollama.Name, fleet.Watch) (fleet.UnloadState, error)) Tool {
 	return define(Tool{
 		Name:  "unload",
 		Title: "Unload a local model",
@@ -36,7 +41,7 @@ func unload(run func(context.Context, ollama.Name) (fleet.UnloadState, error)) T
 		if err != nil {
 			return unloadOutput{}, err
 		}
-		state, err := run(ctx, model)
+		state, err := run(ctx, model, c.phases(model))
 		if err != nil {
 			return unloadOutput{}, err
 		}

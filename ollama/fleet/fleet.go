@@ -89,6 +89,8 @@ const (
 	Prompt  Phase = "prompt"  // sent; Ollama reads the prompt or waits for a free slot
 
 	Recovering Phase = "recovering" // the model was wedged and is being unloaded, to be loaded again
+
+	Unloading Phase = "unloading" // of an unload or delete: asked for, and the model is still in memory
 )
 
 // Place says where a call runs.

@@ -176,11 +176,11 @@ func TestUnload(t *testing.T) {
 			t.Fatal(err)
 		}
 		for model, want := range map[ollama.Name]UnloadState{"idle:latest": Unloaded, "cold:latest": NotLoaded, "busy:latest": Pending} {
-			if got, err := f.Unload(t.Context(), model); err != nil || got != want {
+			if got, err := f.Unload(t.Context(), model, Watch{}); err != nil || got != want {
 				t.Errorf("Unload(%s) = %q, %v; want %q", model, got, err, want)
 			}
 		}
-		if _, err := f.Unload(t.Context(), "gone:latest"); !errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) {
+		if _, err := f.Unload(t.Context(), "gone:latest", Watch{}); !errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) {
 			t.Errorf("Unload of a model that is not installed: got %v, want missing_model", err)
 		}
 		if err := <-running; err != nil {

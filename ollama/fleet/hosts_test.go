@@ -22,7 +22,7 @@ func TestRunningAndHosts(t *testing.T) {
 		if len(all) != 1 || err != nil || all[0].Canonical != "tiny:latest" || all[0].Host == "" {
 			t.Errorf("Running() after a load = %+v, %v, want tiny:latest", all, err)
 		}
-		if _, err := f.Unload(t.Context(), "tiny:latest"); err != nil {
+		if _, err := f.Unload(t.Context(), "tiny:latest", Watch{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := f.Copy(t.Context(), "tiny:latest", "two:latest"); err != nil {

@@ -152,8 +152,8 @@ func (f *Fleet) Copy(ctx context.Context, source, destination ollama.Name) (host
 }
 
 // Delete removes a model from the host's memory and disk, and checks that it is gone. One
-// that calls still run on is not deleted, but busy.
-func (f *Fleet) Delete(ctx context.Context, model ollama.Name) (host string, err error) {
+// that calls still run on is not deleted, but busy; w is told as of Unload.
+func (f *Fleet) Delete(ctx context.Context, model ollama.Name, w Watch) (host string, err error) {
 	found, err := f.Find(ctx, model)
 	switch {
 	case err != nil:
@@ -161,7 +161,7 @@ func (f *Fleet) Delete(ctx context.Context, model ollama.Name) (host string, err
 	case found == nil:
 		return "", f.missing(ctx, "delete", model)
 	}
-	if err := f.vacate(ctx, model); err != nil {
+	if err := f.vacate(ctx, model, w); err != nil {
 		return "", err
 	}
 	if err := f.host.Client.Delete(ctx, model); err != nil {
@@ -179,7 +179,7 @@ func (f *Fleet) Delete(ctx context.Context, model ollama.Name) (host string, err
 
 // vacate unloads a model that is loaded under this name: once it is deleted, Ollama finds it
 // no more and it stays in memory. A copy that runs for it is left alone.
-func (f *Fleet) vacate(ctx context.Context, model ollama.Name) error {
+func (f *Fleet) vacate(ctx context.Context, model ollama.Name, w Watch) error {
 	all, err := f.ps.get(ctx)
 	if err != nil {
 		return f.fail(ctx, model, err)
@@ -187,7 +187,7 @@ func (f *Fleet) vacate(ctx context.Context, model ollama.Name) error {
 	if !slices.ContainsFunc(all, func(r ollama.Running) bool { return canonical(r.Name) == model }) {
 		return nil
 	}
-	state, err := f.Unload(ctx, model)
+	state, err := f.Unload(ctx, model, w)
 	if err == nil && state == Pending {
 		err = f.fail(ctx, model, &ollama.Error{Op: "delete", Host: f.host.Client.Name(), Kind: ollama.Busy,
 			Message: fmt.Sprintf("calls still run on %s, and it was not deleted", model)})

@@ -199,7 +199,7 @@ func TestLibraryChecksWhatOllamaSays(t *testing.T) {
 	}
 	_, pullErr := f.Pull(t.Context(), "other", done)
 	_, createErr := f.Create(t.Context(), &ollama.CreateRequest{Model: "other:latest", From: "tiny:latest"}, done)
-	_, deleteErr := f.Delete(t.Context(), "tiny:latest")
+	_, deleteErr := f.Delete(t.Context(), "tiny:latest", Watch{})
 	for op, err := range map[string]error{"pull": pullErr, "create": createErr, "delete": deleteErr} {
 		if !isKind(err, ollama.Failed) {
 			t.Errorf("%s on a host that only says so: got %v, want kind failed", op, err)
@@ -210,17 +210,17 @@ func TestLibraryChecksWhatOllamaSays(t *testing.T) {
 func TestDeleteUnloadsFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, fake := start(t, ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "a", Digest: "d1", Loaded: true}, {Name: "b", Digest: "d1"}, {Name: "c"}}}, Options{})
-		if _, err := f.Delete(t.Context(), "b:latest"); err != nil || fake.Seen().Unloads != 0 {
+		if _, err := f.Delete(t.Context(), "b:latest", Watch{}); err != nil || fake.Seen().Unloads != 0 {
 			t.Errorf("Delete of a copy of what runs: %v after %d unloads, want none", err, fake.Seen().Unloads)
 		}
-		if _, err := f.Delete(t.Context(), "a:latest"); err != nil || fake.Seen().Unloads != 1 {
+		if _, err := f.Delete(t.Context(), "a:latest", Watch{}); err != nil || fake.Seen().Unloads != 1 {
 			t.Errorf("Delete of what runs: %v after %d unloads, want 1", err, fake.Seen().Unloads)
 		}
 		models, err := f.Models(t.Context())
 		if err != nil || len(models) != 1 || models[0].Canonical != "c:latest" {
 			t.Errorf("Models after two deletes = %+v, %v; want c alone", models, err)
 		}
-		if _, err := f.Delete(t.Context(), "a:latest"); !isKind(err, ollama.MissingModel) {
+		if _, err := f.Delete(t.Context(), "a:latest", Watch{}); !isKind(err, ollama.MissingModel) {
 			t.Errorf("Delete again: got %v, want missing_model", err)
 		}
 	})
@@ -243,7 +243,7 @@ func TestNamesAreForgotten(t *testing.T) {
 			},
 			"pull": func() error { _, err := f.Pull(t.Context(), "b", unwatched); return err },
 			"delete, and copy again": func() error {
-				_, deleted := f.Delete(t.Context(), "b:latest")
+				_, deleted := f.Delete(t.Context(), "b:latest", Watch{})
 				forgotten := suspect()
 				if _, err := f.Copy(t.Context(), "a:latest", "b:latest"); deleted != nil || err != nil || !forgotten {
 					return fmt.Errorf("%v, %v, forgotten %v", deleted, err, forgotten)
@@ -272,11 +272,11 @@ func TestDeleteOfModelInUse(t *testing.T) {
 		if err := fake.Await(t.Context(), func(s ollamatest.Seen) bool { return s.Active > 0 }); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Delete(t.Context(), "tiny:latest"); !isKind(err, ollama.Busy) || fake.Seen().Requests["/api/delete"] != 0 {
+		if _, err := f.Delete(t.Context(), "tiny:latest", Watch{}); !isKind(err, ollama.Busy) || fake.Seen().Requests["/api/delete"] != 0 {
 			t.Errorf("Delete of a model that is in use: got %v and %d deletes, want busy and none", err, fake.Seen().Requests["/api/delete"])
 		}
 		wg.Wait()
-		if _, err := f.Delete(t.Context(), "tiny:latest"); err != nil {
+		if _, err := f.Delete(t.Context(), "tiny:latest", Watch{}); err != nil {
 			t.Errorf("Delete after the call has ended: %v", err)
 		}
 	})

@@ -21,8 +21,12 @@ const (
 // unloadWait bounds how long Unload watches ps before it says Pending.
 const unloadWait = 10 * time.Second
 
-// Unload frees a model's memory and says what ps says of it afterwards.
-func (f *Fleet) Unload(ctx context.Context, model ollama.Name) (UnloadState, error) {
+// longPause is between two looks at ps, after some shorter ones.
+const longPause = 250 * time.Millisecond
+
+// Unload frees a model's memory and says what ps says of it afterwards. w hears of
+// [Unloading] when that takes longer than a runner takes to end: calls still run on the model.
+func (f *Fleet) Unload(ctx context.Context, model ollama.Name, w Watch) (UnloadState, error) {
 	loaded, err := f.running(ctx, model)
 	if err != nil {
 		return "", err
@@ -39,7 +43,8 @@ func (f *Fleet) Unload(ctx context.Context, model ollama.Name) (UnloadState, err
 	}
 	// Ollama answers at once, loaded or not: ps alone knows when the memory is free.
 	deadline := time.Now().Add(unloadWait)
-	for pause := 10 * time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, 250*time.Millisecond) {
+	told := false
+	for pause := 10 * time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, longPause) {
 		all, err := f.host.Client.PS(ctx)
 		if err != nil {
 			return "", f.fail(ctx, model, err)
@@ -47,6 +52,10 @@ func (f *Fleet) Unload(ctx context.Context, model ollama.Name) (UnloadState, err
 		if !slices.ContainsFunc(all, func(r ollama.Running) bool { return r.Name == loaded.Name }) {
 			f.changed()
 			return Unloaded, nil
+		}
+		if pause == longPause && !told {
+			w.phase(Unloading)
+			told = true
 		}
 		select {
 		case <-ctx.Done():

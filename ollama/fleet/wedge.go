@@ -176,7 +176,7 @@ func (f *Fleet) lose(model ollama.Name, a *attempt) {
 // recover unloads a wedged model, so that the next load brings its slots back. One that
 // does not unload is busy for another program: it stays suspect, and is waited for.
 func (f *Fleet) recover(ctx context.Context, model ollama.Name) (unloaded bool, err error) {
-	state, err := f.Unload(ctx, model)
+	state, err := f.Unload(ctx, model, Watch{})
 	if err != nil || state == Pending {
 		return false, err
 	}
