@@ -4,14 +4,14 @@ import "strings"
 
 // Nearest returns the one of names that name was most likely meant to be, or "" if none
 // is near: the first with the fewest edits, where case, "_" and "-" count for nothing
-// and one edit and one more for every four letters are near.
+// and one edit and one more for every five letters are near.
 func Nearest(name string, names []string) string {
 	const longest = 100 // longer ones are no slip of the pen, and the cost is a product
 	if len(name) > longest {
 		return ""
 	}
 	from := []rune(fold(name))
-	near, best := "", len(from)/4+2
+	near, best := "", len(from)/5+2
 	for _, n := range names {
 		if to := []rune(fold(n)); len(to) <= longest {
 			if d := distance(from, to); d < best {

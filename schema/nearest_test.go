@@ -18,6 +18,9 @@ func TestNearest(t *testing.T) {
 			t.Errorf("Nearest(%q) = %q, want %q", tt.name, got, tt.want)
 		}
 	}
+	if got := Nearest("nope", []string{"copy", "load"}); got != "" {
+		t.Errorf("Nearest(%q) = %q, want none", "nope", got)
+	}
 	if got := Nearest("model", nil); got != "" {
 		t.Errorf("Nearest(%q, nil) = %q, want none", "model", got)
 	}
