@@ -54,7 +54,7 @@ type ModelConfig struct {
 	MaxKeepAlive KeepAlive `arg:"--max-keep-alive" placeholder:"TIME" help:"longest keep_alive of a call; forever allows all, negative ones too, which keep a model loaded for good"`
 	AllowNumCtx  bool      `arg:"--allow-num-ctx" help:"let calls have another num_ctx than the one that the file pins; each change reloads the model"`
 
-	AllowRegistries Words `arg:"--allow-registries" placeholder:"LIST" help:"registries that models may come from and go to, with commas between; http://host:5000 is one without TLS"`
+	AllowRegistries Words `arg:"--allow-registries" placeholder:"LIST" help:"registries that models may come from and go to, with commas between; http://host:5000 is one without TLS, https://host is as host"`
 
 	Default    ollama.Name               `arg:"-"` // DefaultModel, canonical
 	Pins       map[ollama.Name]fleet.Pin `arg:"-"` // the file's section models

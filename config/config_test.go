@@ -133,6 +133,7 @@ func TestWrongSettingsNameTheFlag(t *testing.T) {
 		{name: "not an address", args: []string{"--ollama", "ftp://x"}, words: []string{"--ollama", "ftp"}},
 		{name: "not an address in OLLAMA_HOST", env: map[string]string{"OLLAMA_HOST": "ftp://x"}, words: []string{"OLLAMA_HOST"}},
 		{name: "not a registry", args: []string{"--allow-registries", "hf.co,ftp://x"}, words: []string{"--allow-registries", "ftp", "http://host:port"}},
+		{name: "a registry with a path", args: []string{"--allow-registries", "https://hf.co/"}, words: []string{"--allow-registries", "write host, host:port, either with https:// if you like, or"}},
 		{name: "not a model", args: []string{"--default-model", "http://x"}, words: []string{"--default-model"}},
 		{name: "not a format in the file", args: []string{"--config", writeFile(t, "log-format: xml")}, words: []string{"--log-format", "console"}},
 		{name: "not a duration in a variable", env: map[string]string{"OLLAMA_MCP_STALL": "5"}, words: []string{"OLLAMA_MCP_STALL", "--stall", `"5"`, "write it as 3s or 2m"}},

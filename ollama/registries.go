@@ -25,7 +25,7 @@ func ParseRegistries(entries []string) (Registries, error) {
 	for _, entry := range entries {
 		host, insecure, err := parseRegistry(entry)
 		if err != nil {
-			return Registries{}, fmt.Errorf("%q is not a registry: %w; write host, host:port or, for one without TLS, http://host:port", clean(entry, maxExcerpt), err)
+			return Registries{}, fmt.Errorf("%q is not a registry: %w; write host, host:port, either with https:// if you like, or, for one without TLS, http://host:port", clean(entry, maxExcerpt), err)
 		}
 		if was, ok := r.insecure[host]; ok && was != insecure {
 			return Registries{}, fmt.Errorf("the registry %s is listed with http:// and without", host)
