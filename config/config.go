@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -219,10 +220,17 @@ func (c *Config) positive() error {
 	var errs []error
 	for name, field := range c.settings() {
 		if field.CanInt() && field.Int() <= 0 {
-			errs = append(errs, fmt.Errorf("--%s must be more than 0", name))
+			errs = append(errs, notPositive("--"+name, field))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func notPositive(flag string, field reflect.Value) error {
+	if _, ok := field.Interface().(KeepAlive); ok {
+		return fmt.Errorf("%s must be forever, or more than 0", flag)
+	}
+	return fmt.Errorf("%s must be more than 0", flag)
 }
 
 // Logger makes the program's logger. It writes to stderr only: stdout is the protocol.

@@ -183,13 +183,32 @@ func (c *Config) checkFlags(args []string) error {
 	for name := range commandFlags(reflect.TypeFor[Command]()) {
 		known = append(known, "--"+name)
 	}
-	for _, a := range args {
+	for i, a := range args {
 		flag, _, _ := strings.Cut(a, "=")
-		if isFlag(flag) && flag != "--" && !slices.Contains(known, flag) {
-			return fmt.Errorf("unknown flag %s%s", flag, nearest(flag, known))
+		if !isFlag(flag) || flag == "--" || slices.Contains(known, flag) {
+			continue
 		}
+		if i > 0 && a[1] != '-' {
+			if err := c.checkDashed(args[i-1], a); err != nil {
+				return err
+			}
+		}
+		return fmt.Errorf("unknown flag %s%s", flag, nearest(flag, known))
 	}
 	return nil
+}
+
+// checkDashed says what is wrong with a value that begins with a dash, if it is the value of
+// the flag before it.
+func (c *Config) checkDashed(flag, value string) error {
+	field, ok := maps.Collect(c.settings())[strings.TrimPrefix(flag, "--")]
+	switch {
+	case flag != "--config" && (!ok || field.Kind() == reflect.Bool):
+		return nil
+	case ok && field.CanInt():
+		return fmt.Errorf("%w, and %s is not", notPositive(flag, field), value)
+	}
+	return fmt.Errorf("%s: a value that begins with a dash is written %[1]s=%s", flag, value)
 }
 
 // checkValues refuses flags' values and a command that go-arg would refuse in less plain
