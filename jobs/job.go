@@ -223,10 +223,14 @@ func (j *Job) Status() Status {
 
 // status must be called with table.mu held.
 func (j *Job) status() Status {
-	return Status{
+	s := Status{
 		ID: j.id, Tool: j.call.Tool, State: j.state, Phase: j.now.Phase, Done: j.now.Done, Total: j.now.Total,
-		Message: j.now.Message, Started: j.started, Ended: j.ended, Seq: j.changes, Result: j.result, Err: j.err,
+		Started: j.started, Ended: j.ended, Seq: j.changes, Result: j.result, Err: j.err,
 	}
+	if j.state == Running {
+		s.Message = j.now.Message
+	}
+	return s
 }
 
 // Text returns the text so far, from its byte at offset on: what came before that is no
@@ -269,11 +273,28 @@ func (j *Job) within(ctx context.Context) {
 func (j *Job) run(ctx context.Context, work Work) {
 	defer close(j.done)
 	result, err := work.do(ctx, j.report)
+	j.settle()
 	j.telling.Lock()
 	defer j.telling.Unlock()
 	if c := j.end(result, err); c.ID != "" {
 		j.table.opts.Changed(c)
 	}
+}
+
+// settle takes down the message that the work reported last: it would go on counting.
+func (j *Job) settle() {
+	t := j.table
+	t.mu.Lock()
+	message := j.now.Message
+	t.mu.Unlock()
+	if message == nil {
+		return
+	}
+	defer func() { _ = recover() }() // of the message, not of the work
+	words := message()
+	t.mu.Lock()
+	j.now.Message = func() string { return words }
+	t.mu.Unlock()
 }
 
 func (w Work) do(ctx context.Context, report Report) (r Result, err error) {
@@ -323,7 +344,6 @@ func (j *Job) end(r Result, err error) Change {
 	if err != nil {
 		j.state = cmp.Or(j.stopped, Failed)
 	}
-	j.now.Message = nil // it would go on counting
 	j.cancel(nil)
 	j.cancel = nil // with it goes what its context holds
 	delete(t.running, j)

@@ -82,6 +82,30 @@ func TestChangesAreToldInOrder(t *testing.T) {
 	}
 }
 
+// The last update has the message that was reported last, as it was at the end; one that
+// panics harms nobody.
+func TestLastMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable(t, Options{})
+		told := func(message func() string) (last func() string) {
+			j := table.Start(t.Context(), Call{Owner: "ann"}, func(_ context.Context, report Report) (Result, error) {
+				report(Progress{Phase: "one", Message: func() string { return "first" }})
+				report(Progress{Phase: "two", Message: message})
+				return Result{}, nil
+			})
+			j.Wait(t.Context(), time.Hour, func(u Update) { last = u.Message })
+			return last
+		}
+		start := time.Now()
+		last := told(func() string { return time.Since(start).String() })
+		time.Sleep(time.Hour)
+		if last == nil || last() != "0s" {
+			t.Errorf("the message an hour after the end is %q, want the last as it was then", last())
+		}
+		told(func() string { panic("no words") })
+	})
+}
+
 // Several watchers, one of them slow, one late, one that leaves, and each gets the text.
 func TestWatch(t *testing.T) {
 	const text = "abcdefghij"

@@ -133,17 +133,13 @@ func (t *Tool) goesOn(ctx context.Context, id string) string {
 func owner(ctx context.Context) string { return auth.FromContext(ctx).Name }
 
 // telling makes a report of what a job has to tell. A nil report stays one, as text that was
-// told is not told again. A job that has ended has no message: the last one stands.
+// told is not told again.
 func telling(report Report) func(jobs.Update) {
 	if report == nil {
 		return nil
 	}
-	var last func() string
 	return func(u jobs.Update) {
-		if u.Message != nil {
-			last = u.Message
-		}
-		if u.Message = last; last == nil {
+		if u.Message == nil {
 			u.Message = func() string { return u.Phase }
 		}
 		report(u.Progress)
