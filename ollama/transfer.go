@@ -71,6 +71,11 @@ type TransferState struct {
 	Left  time.Duration // until the layers so far are through, at that rate; 0 when unknown
 }
 
+// Growing reports whether layers may come that Total does not know yet.
+func (s TransferState) Growing() bool {
+	return s.Phase == PhaseManifest || s.Phase == PhaseDownloading || s.Phase == PhaseUploading
+}
+
 // State is how far the transfer is.
 func (t *Transfer) State() TransferState { return t.state }
 

@@ -27,7 +27,7 @@ func TestPull(t *testing.T) {
 		if !r.IsError || r.error.Kind != string(ollama.Cut) || !r.error.Retryable || r.fields["completed_bytes"] != 24e6 || r.fields["state"] != "incomplete" {
 			t.Errorf("pull that is cut at 60 %%: got %v, want an error of kind cut with 24 MB", r.fields)
 		}
-		if !strings.Contains(r.content[0], "24.0 MB of 32.0 MB (75 %)") || !strings.Contains(r.content[0], "Call pull again") {
+		if !strings.Contains(r.content[0], "24.0 MB of 32.0 MB known so far were through") || !strings.Contains(r.content[0], "Call pull again") {
 			t.Errorf("pull that is cut at 60 %%: got %q, want it to say how far it was", r.content)
 		}
 		if r = b.call(b.t.Context(), "pull", `{"model":"big"}`); r.IsError || r.fields["size_bytes"] != 40e6 || r.fields["state"] != "pulled" || r.fields["completed_bytes"] != r.fields["total_bytes"] {
@@ -37,6 +37,31 @@ func TestPull(t *testing.T) {
 			t.Errorf("pull of an unknown model: got %+v, want missing_model in words of a pull", r.error)
 		}
 	})
+}
+
+// The last that is told of a pull is where it ended, as a job or not.
+func TestPullTellsWhereItEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		pull ollamatest.FakePull
+		rate int64
+		want string
+	}{
+		{"done", ollamatest.FakePull{}, 10e6, "big is complete"},
+		{"done at once", ollamatest.FakePull{}, 0, "big is complete"},
+		{"cut while it downloads", ollamatest.FakePull{StopAt: 0.6}, 10e6, "downloading big: 24.0 MB of 32.0 MB known so far"},
+		{"cut at once", ollamatest.FakePull{StopAt: 0.6}, 1e12, "downloading big: 24.0 MB of 32.0 MB known so far"},
+	} {
+		script := fourSeconds(tt.pull)
+		script.Registry[0].Rate = tt.rate
+		onFake(t, script, fleet.Options{}, func(b *bench) {
+			last := ""
+			b.tool("pull").Call(b.t.Context(), []byte(`{"model":"big"}`), "r1", func(p Progress) { last = p.Message() })
+			if !strings.HasPrefix(last, tt.want) {
+				t.Errorf("pull, %s: told last %q, want %q", tt.name, last, tt.want)
+			}
+		})
+	}
 }
 
 // pulls is how many pulls a host has seen, and how many of them end before their time.
@@ -124,11 +149,11 @@ func TestPullEndsWithTheServer(t *testing.T) {
 
 func TestTransferWords(t *testing.T) {
 	for want, s := range map[string]ollama.TransferState{
-		"downloading m: 1.2 GB of 2.0 GB, 35.1 MB/s, 23s left": {Phase: ollama.PhaseDownloading, Done: 12e8, Total: 2e9, Rate: 351e5, Left: 23 * time.Second},
-		"uploading m: 0.0 MB of 0.5 MB":                        {Phase: ollama.PhaseUploading, Total: 5e5},
-		"reading the manifest of m":                            {Phase: ollama.PhaseManifest},
-		"checking the digests of m":                            {Phase: ollama.PhaseVerifying},
-		"m is complete":                                        {Phase: ollama.PhaseDone},
+		"downloading m: 1.2 GB of 2.0 GB known so far, 35.1 MB/s, 23s left for these": {Phase: ollama.PhaseDownloading, Done: 12e8, Total: 2e9, Rate: 351e5, Left: 23 * time.Second},
+		"uploading m: 0.0 MB of 0.5 MB known so far":                                  {Phase: ollama.PhaseUploading, Total: 5e5},
+		"reading the manifest of m":                                                   {Phase: ollama.PhaseManifest},
+		"checking the digests of m":                                                   {Phase: ollama.PhaseVerifying},
+		"m is complete":                                                               {Phase: ollama.PhaseDone},
 	} {
 		if got := transferWords("m:latest", s); got != want {
 			t.Errorf("transferWords(%+v) = %q, want %q", s, got, want)

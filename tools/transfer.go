@@ -17,7 +17,7 @@ type moved struct {
 	SizeBytes      int64       `json:"size_bytes,omitempty"`
 	Digest         string      `json:"digest,omitempty"`
 	CompletedBytes int64       `json:"completed_bytes,omitempty" jsonschema_description:"moved, also before an error"`
-	TotalBytes     int64       `json:"total_bytes,omitempty"`
+	TotalBytes     int64       `json:"total_bytes,omitempty" jsonschema_description:"of the layers known so far"`
 }
 
 func movedOf(model ollama.Name, m *fleet.Moved, note string) moved {
@@ -57,14 +57,23 @@ func transferWords(model ollama.Name, s ollama.TransferState) string {
 	case ollama.PhaseDone:
 		return short(model) + " is complete"
 	}
-	words := fmt.Sprintf("%s %s: %s of %s", s.Phase, short(model), size(s.Done), size(s.Total))
+	words := fmt.Sprintf("%s %s: %s", s.Phase, short(model), soFar(s))
 	if s.Rate > 0 {
 		words += fmt.Sprintf(", %s/s", size(int64(s.Rate)))
 	}
 	if s.Left > 0 {
-		words += fmt.Sprintf(", %s left", s.Left.Round(time.Second))
+		words += fmt.Sprintf(", %s left for these", s.Left.Round(time.Second))
 	}
 	return words
+}
+
+// soFar says how much of a transfer is through. Ollama names the layers one by one: until the
+// last is through, the whole is not known.
+func soFar(s ollama.TransferState) string {
+	if s.Growing() {
+		return fmt.Sprintf("%s of %s known so far", size(s.Done), size(s.Total))
+	}
+	return fmt.Sprintf("%s of %s", size(s.Done), size(s.Total))
 }
 
 // transferProblem adds to what went wrong how far it had come.
@@ -79,8 +88,7 @@ func transferProblem(e *fleet.TransferError, p *Problem) *Problem {
 		return p
 	}
 	if s := e.State; s.Total > 0 && e.Op != "create" {
-		again := fmt.Sprintf("%s of %s (%d %%) were through. Call %s again: it goes on from there",
-			size(s.Done), size(s.Total), 100*s.Done/s.Total, e.Op)
+		again := fmt.Sprintf("%s were through. Call %s again: it goes on from there", soFar(s), e.Op)
 		switch p.Kind {
 		case string(ollama.Cut), kindCanceled:
 			p.Hint = again

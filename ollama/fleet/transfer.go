@@ -54,14 +54,17 @@ type moving struct {
 }
 
 // transfer joins a transfer, or starts it, and waits until Ollama has said success or ctx
-// ends. watch hears how far it is, at most every transferPace; that it is done is the
-// caller's to tell, with the state that is returned.
+// ends. watch hears how far it is, at most every transferPace, and where it breaks off; that
+// it is done is the caller's to tell, with the state that is returned.
 func (f *Fleet) transfer(ctx context.Context, m moving, watch func(ollama.TransferState)) (ollama.TransferState, error) {
 	t := f.joinTransfer(ctx, m)
 	defer f.leaveTransfer(m.key, t)
 	err := f.follow(ctx, t, watch)
 	state, _ := f.look(t)
 	if err != nil {
+		if state.Phase != "" {
+			watch(state) // what was told last may be older
+		}
 		return state, &TransferError{Op: m.op, Model: m.model, State: state, Err: f.fail(ctx, cmp.Or(m.from, m.model), err)}
 	}
 	return state, nil
