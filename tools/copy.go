@@ -48,12 +48,20 @@ func copyModel(run func(ctx context.Context, source, destination ollama.Name) (h
 		if _, err := c.pass.Use(ctx, source); err != nil {
 			return copyOutput{}, err
 		}
+		before, err := find(ctx, destination)
+		if err != nil {
+			return copyOutput{}, err
+		}
 		host, err := run(ctx, source, destination)
 		if err != nil {
 			return copyOutput{}, err
 		}
+		note := fmt.Sprintf("%s is %s too now.", short(source), short(destination))
+		if before != nil {
+			note += fmt.Sprintf(" It replaced the model that had the name (%s, %.12s).", size(before.Size), before.Digest)
+		}
 		return copyOutput{
-			Note:  fmt.Sprintf("%s is %s too now.", short(source), short(destination)),
+			Note:  note,
 			State: "copied", Source: source, Destination: destination, Host: host,
 		}, nil
 	}), func(ctx context.Context, in copyInput, c *call) (string, error) {

@@ -100,6 +100,20 @@ func TestHostPathsAreNotShown(t *testing.T) {
 	}
 }
 
+func TestCopySaysWhatItReplaced(t *testing.T) {
+	onFake(t, ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "tiny"}, {Name: "old", Size: 2e9, Digest: "0123456789abcdef"}}}, fleet.Options{}, func(b *bench) {
+		for destination, want := range map[string]string{
+			"new": "tiny is new too now.",
+			"old": "tiny is old too now. It replaced the model that had the name (2.0 GB, 0123456789ab).",
+		} {
+			r := b.call(b.t.Context(), "copy", fmt.Sprintf(`{"source":"tiny","destination":%q}`, destination))
+			if r.fields["note"] != want {
+				t.Errorf("copy to %s: %v, want %q", destination, r.fields["note"], want)
+			}
+		}
+	})
+}
+
 // What a model in use keeps waiting is told.
 func TestUnloadTellsWhatItWaitsFor(t *testing.T) {
 	const want = "waiting for tiny to leave the memory; calls that run on it end first"
