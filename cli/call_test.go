@@ -74,6 +74,16 @@ func TestCallProgress(t *testing.T) {
 	}
 }
 
+// The help says so: there is no later call that could ask for a job.
+func TestCallWaitsToTheEnd(t *testing.T) {
+	var out, stderr bytes.Buffer
+	code := Call(t.Context(), toolSet(t, ollamatest.Script{}), config.CallCommand{Tool: "generate", Arguments: `{"prompt":"x","wait":0}`},
+		Streams{Out: &out, Err: &stderr})
+	if code != 0 || !strings.Contains(out.String(), `"done_reason":"stop"`) || strings.Contains(out.String(), `"job"`) {
+		t.Errorf("call generate with wait 0 = %d, printed %s and %s; want the answer", code, &out, &stderr)
+	}
+}
+
 func TestCallStopsWhileItReadsArguments(t *testing.T) {
 	in, never := io.Pipe()
 	defer never.Close()

@@ -104,7 +104,7 @@ type Command struct {
 // CallCommand calls one tool.
 type CallCommand struct {
 	Tool      string `arg:"positional,required" help:"name of the tool; list_models is a good first"`
-	Arguments string `arg:"positional" default:"{}" help:"its arguments, a JSON object; - reads them from standard input"`
+	Arguments string `arg:"positional" default:"{}" help:"its arguments, a JSON object; - reads them from standard input; wait counts for nothing here: the call is waited for to its end"`
 }
 
 // Version is what --version prints.

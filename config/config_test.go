@@ -200,6 +200,14 @@ func TestHelpAndVersionEndWell(t *testing.T) {
 	}
 }
 
+func TestHelpOfCallSaysThatItWaits(t *testing.T) {
+	unset(t)
+	var out bytes.Buffer
+	if _, _, err := Parse([]string{"call", "--help"}, "v", &out); err != nil || !strings.Contains(out.String(), "wait counts for nothing here") {
+		t.Errorf("call --help: %v, %s; want a word on wait", err, &out)
+	}
+}
+
 func TestAPIKey(t *testing.T) {
 	unset(t)
 	t.Setenv("OLLAMA_API_KEY", "hunter2")
