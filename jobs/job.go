@@ -70,7 +70,7 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // Wait waits for the end, for at most d, and gives tell, unless it is nil, what waits of
-// this job have not been told before. tell must not block.
+// this job that were not given up have not been told before. tell must not block.
 //
 // An ended call is the caller's alone: it leaves nothing behind. One that still runs after
 // d becomes a job, which the Status names. With [ErrFull] it could not, runs on, and is to
@@ -80,7 +80,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 // and waited for at most Options.Grace; if it Outlives, it becomes a job in place of that, as
 // long as there is room. What has ended by then is returned without an error.
 func (j *Job) Wait(ctx context.Context, d time.Duration, tell func(Update)) (Status, error) {
-	j.follow(ctx, d, tell)
+	told := j.follow(ctx, d, tell)
 	givenUp := context.Cause(ctx)
 	if j.leave(givenUp) {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.table.opts.Grace)
@@ -89,42 +89,46 @@ func (j *Job) Wait(ctx context.Context, d time.Duration, tell func(Update)) (Sta
 	}
 	switch s := j.Status(); {
 	case s.State != Running:
-		j.catchUp(tell)
+		j.toldUpTo(j.catchUp(told, tell))
 		return s, nil
-	case givenUp != nil:
+	case givenUp != nil: // who gave up may not have heard it all: the next wait tells it again
 		return s, ctx.Err()
 	case s.ID == "":
+		j.toldUpTo(told)
 		return s, ErrFull
 	default:
+		j.toldUpTo(told)
 		return s, nil
 	}
 }
 
-// follow tells updates until the end, for at most d.
-func (j *Job) follow(ctx context.Context, d time.Duration, tell func(Update)) {
+// follow tells updates until the end, for at most d. It returns up to where text has been
+// told.
+func (j *Job) follow(ctx context.Context, d time.Duration, tell func(Update)) (told int) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
+	told = j.toldUpTo(0)
 	if tell == nil {
 		j.within(ctx)
-		return
+		return told
 	}
-	told := j.toldUpTo(0)
 	for u := range j.Watch(ctx, told) {
 		tell(u)
 		told = u.end()
 	}
-	j.toldUpTo(told)
+	return told
 }
 
-// catchUp tells what text has not been told yet.
-func (j *Job) catchUp(tell func(Update)) {
+// catchUp tells the text beyond what has been told.
+func (j *Job) catchUp(told int, tell func(Update)) int {
 	if tell == nil {
-		return
+		return told
 	}
-	if u, _, _ := j.since(j.toldUpTo(0)); u.Delta != "" {
+	if u, _, _ := j.since(told); u.Delta != "" {
 		tell(u)
-		j.toldUpTo(u.end())
+		told = u.end()
 	}
+	return told
 }
 
 // toldUpTo notes and returns up to where text has been told by Wait.

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"strings"
@@ -183,4 +184,33 @@ func TestLongText(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a wait was told that its caller gave up is told again: joined, what answered waits
+// were told is the text.
+func TestGivenUpWaitIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable(t, Options{})
+		j := published(t, table, "ann", func(_ context.Context, report Report) (Result, error) {
+			for _, word := range []string{"a", "b", "c"} {
+				report(Progress{Delta: word})
+				time.Sleep(time.Second)
+			}
+			return Result{}, nil
+		})
+		var lost, heard strings.Builder
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		if _, err := j.Wait(ctx, time.Hour, func(u Update) { lost.WriteString(u.Delta) }); !errors.Is(err, context.DeadlineExceeded) || lost.Len() == 0 {
+			t.Errorf("a wait that was given up = %v, told %q; want its context's error, and a part of the text", err, &lost)
+		}
+		for range 3 {
+			if _, err := j.Wait(t.Context(), time.Second, func(u Update) { heard.WriteString(u.Delta) }); err != nil {
+				t.Errorf("Wait = %v", err)
+			}
+		}
+		if got := heard.String(); got != "abc" {
+			t.Errorf("waits after one that was given up were told %q, want the text", got)
+		}
+	})
 }

@@ -311,7 +311,7 @@ func TestPushIsConfirmedForItsContent(t *testing.T) {
 		b.fake.Change(func(s *ollamatest.Script) {
 			s.Models = []ollamatest.FakeModel{{Name: "tiny", Size: 2e9, Digest: "other"}}
 		})
-		r := b.ask(b.t.Context(), "push", `{"model":"tiny"}`, user{true, accepts, q.RequestState})
+		r := b.ask(b.t.Context(), "push", `{"model":"tiny"}`, user{asked: true, answer: accepts, state: q.RequestState})
 		if p := ProblemOf(r); p == nil || p.Kind != kindUnconfirmed || b.fake.Seen().Requests["/api/push"] != 0 {
 			t.Errorf("push of other content than was asked about: got %+v, want it unconfirmed", p)
 		}
