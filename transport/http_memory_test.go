@@ -24,7 +24,7 @@ func serveAsChild() {
 	if err != nil {
 		panic(err)
 	}
-	h, err := NewHTTP(fixtures(), HTTPOptions{Options: Options{MaxStreamsPerCaller: 8192}})
+	h, err := NewHTTP(fixtures(), HTTPOptions{HeaderTimeout: patience, Options: Options{MaxStreamsPerCaller: 8192}})
 	if err != nil {
 		panic(err)
 	}
