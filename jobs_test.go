@@ -53,7 +53,9 @@ func TestJobText(t *testing.T) {
 func TestCancelJob(t *testing.T) {
 	address, aborted := watched(t, ollamatest.NewReal(t).URL)
 	s := serve(t, address, wedgeSoon...)
-	job := s.must("generate", `{"model":"tiny","prompt":"the sea","wait":0.5,"options":{"num_predict":-1}}`).Structured.Job
+	job := s.must("generate", `{"model":"tiny","prompt":"the sea","wait":0,"options":{"num_predict":-1}}`).Structured.Job
+	for s.must("jobs", fmt.Sprintf(`{"id":%q,"wait":0.1}`, job.ID)).Structured.Text == "" {
+	}
 	begin := time.Now()
 	if r := s.must("cancel_job", fmt.Sprintf(`{"id":%q}`, job.ID)); r.Structured.Job.State != "cancelled" {
 		t.Errorf("cancel_job = %+v, want it cancelled", r)

@@ -191,17 +191,18 @@ func TestReadsAtOnce(t *testing.T) {
 	}
 	reads := 0
 	var c *Catalog
-	source.Job = func(context.Context, string) (any, error) {
+	hosts := source.Hosts
+	source.Hosts = func(ctx context.Context) []fleet.HostStatus {
 		if reads++; reads == 1 {
-			if _, failed := ask(t, c, "ann", "resources/read", `{"uri":"ollama://hosts"}`); failed == nil {
+			if _, failed := ask(t, c, "ann", "resources/read", `{"uri":"ollama://models"}`); failed == nil {
 				t.Error("a second read at once is let in, want it refused")
 			}
 		}
-		return "a job", nil
+		return hosts(ctx)
 	}
 	c = New(source, Options{Policy: p})
 	for range 2 {
-		if _, failed := ask(t, c, "ann", "resources/read", `{"uri":"ollama://jobs/1"}`); failed != nil {
+		if _, failed := ask(t, c, "ann", "resources/read", `{"uri":"ollama://hosts"}`); failed != nil {
 			t.Errorf("one read at a time = %+v, want it let in", failed)
 		}
 	}

@@ -148,14 +148,14 @@ func TestAppearedSinceIsNotReplaced(t *testing.T) {
 	one, two := &ollama.Model{Digest: "one"}, &ollama.Model{Digest: "two"}
 	tests := []struct {
 		name string
-		seen []*ollama.Model // by that name, each time that it is looked up
+		seen []*ollama.Model // by that name, each time that it is looked up: the last for the note
 		want bool
 	}{
-		{"free", []*ollama.Model{nil, nil}, true},
+		{"free", []*ollama.Model{nil, nil, nil}, true},
 		{"taken since", []*ollama.Model{nil, one}, false},
-		{"agreed to", []*ollama.Model{one, one, one}, true},
+		{"agreed to", []*ollama.Model{one, one, one, one}, true},
 		{"another since", []*ollama.Model{one, one, two}, false},
-		{"gone since", []*ollama.Model{one, one, nil}, true},
+		{"gone since", []*ollama.Model{one, one, nil, nil}, true},
 		{"gone, and another since", []*ollama.Model{one, nil, two}, false},
 	}
 	for _, tt := range tests {
