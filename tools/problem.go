@@ -218,7 +218,7 @@ func hostProblem(e *ollama.Error, at *fleet.Error, sees func(ollama.Name) bool) 
 		p.Message = fmt.Sprintf("%s cannot do this: %s", at.Model, said)
 		p.Hint = "list_models shows the capabilities of each model"
 		if e.Op == "create" {
-			p.Hint = "Leave quantize out: Ollama before 0.34 quantizes installed models of F16 and F32 alone, later ones none. " +
+			p.Hint = "Leave quantize out, if it is set: Ollama before 0.34 quantizes installed models of F16 and F32 alone, later ones none. " +
 				"A registry has models that are quantized already, under tags such as 3b-instruct-q4_K_M"
 		}
 	case ollama.TooLong:

@@ -84,7 +84,7 @@ func TestHintsFitTheTool(t *testing.T) {
 		{"delete", `{"model":"tinny"}`, ollamatest.Script{}, []string{"did you mean tiny?", "list_models", "Installed: "}, "pull"},
 		{"unload", `{"model":"tinny"}`, ollamatest.Script{}, []string{"did you mean tiny?", "list_models", "Installed: "}, "pull"},
 		{"push", `{"model":"tinny"}`, ollamatest.Script{}, []string{"did you mean tiny?", "list_models", "Installed: "}, "pull"},
-		{"create", `{"model":"made","from":"tiny","quantize":"q4_K_M"}`, ollamatest.Script{}, []string{"tiny:latest cannot", "quantization", "Leave quantize out", "F16"}, "made"},
+		{"create", `{"model":"made","from":"tiny","quantize":"q4_K_M"}`, ollamatest.Script{}, []string{"tiny:latest cannot", "quantization", "Leave quantize out, if it is set", "F16"}, "made"},
 		{"create", `{"model":"made","from":"tiny"}`, refuses("/api/create", "template error"), []string{"template error", "Correct the argument"}, "schema"},
 		{"embed", `{"model":"tiny-embed","input":["x"]}`, refuses("/api/embed", "no such option"), []string{"Correct the argument"}, "schema"},
 		{"generate", `{"model":"tiny","prompt":"x","options":{"seed":1}}`, refuses("/api/generate", "invalid options"), []string{"Correct the argument", "schema"}, "pull"},
