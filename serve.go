@@ -112,7 +112,7 @@ func (s *service) server() *server.MCPServer {
 }
 
 func (s *service) limits() transport.Options {
-	return transport.Options{
+	o := transport.Options{
 		MaxCalls:            s.Limits.MaxCalls,
 		MaxCallsPerCaller:   s.Limits.MaxCallsPerCaller,
 		MaxStreams:          s.Serve.MaxStreams,
@@ -126,6 +126,10 @@ func (s *service) limits() transport.Options {
 		Subscribable:        s.read.catalog.Subscribable,
 		Log:                 s.log,
 	}
+	if s.ConformanceFixtures {
+		o.Subscribable = nil // theirs are not in the catalog
+	}
+	return o
 }
 
 // greet tells a person who started the server by hand what it waits for.
