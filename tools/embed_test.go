@@ -224,6 +224,18 @@ func (speaking) SessionID() string                                   { return "s
 func (s speaking) ProtocolVersion() string                           { return s.version }
 func (speaking) SetProtocolVersion(string)                           {}
 
+// The result of a job has the link as a block too, as the call itself would have had.
+func TestJobLinks(t *testing.T) {
+	onFake(t, ollamatest.Script{Vector: circle}, fleet.Options{}, func(b *bench) {
+		job, _ := b.becomes(b.t.Context(), "embed", arguments(t, map[string]any{"input": numbered(17, 0), "wait": 0}))
+		r := b.call(b.t.Context(), "jobs", arguments(t, map[string]any{"id": job, "wait": 60}))
+		block, _ := r.Content[len(r.Content)-1].(mcp.ResourceLink)
+		if block.URI == "" || block.URI != r.field("result.link") {
+			t.Errorf("jobs of an embed of 17: %s, last content %+v; want the link", r.everything(), block)
+		}
+	})
+}
+
 // Clients of versions that know no links as content get the address in words alone.
 func TestLinksOnlyWhereTheyAreKnown(t *testing.T) {
 	tool := embed(named, (&embedder{}).embed, NewShelf(time.Hour))

@@ -29,8 +29,11 @@ type jobsOutput struct {
 	Jobs   []jobView `json:"jobs,omitzero" jsonschema_description:"latest first"`
 	failure
 
-	content []string // the words of Result
+	content []string           // the words of Result
+	linked  []mcp.ResourceLink // its links
 }
+
+func (o *jobsOutput) links() []mcp.ResourceLink { return o.linked }
 
 func (o *jobsOutput) words() []string {
 	words := append([]string{o.Note, o.Text}, o.content...)
@@ -112,8 +115,11 @@ func one(j *jobs.Job, s jobs.Status) jobsOutput {
 		r := resultOf(s)
 		o.Result = r.StructuredContent
 		for _, c := range r.Content {
-			if t, ok := c.(mcp.TextContent); ok {
-				o.content = append(o.content, t.Text)
+			switch c := c.(type) {
+			case mcp.TextContent:
+				o.content = append(o.content, c.Text)
+			case mcp.ResourceLink:
+				o.linked = append(o.linked, c)
 			}
 		}
 		return o
