@@ -35,22 +35,22 @@ func counting(t *testing.T, takes func(n int) time.Duration) *shared[int] {
 
 func TestSharedAnswerIsNoOlderThanTheCall(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		s := counting(t, func(int) time.Duration { return 10 * time.Millisecond })
+		s := counting(t, func(int) time.Duration { return 11 * time.Millisecond })
 		var wg sync.WaitGroup
 		got, at := make([]int, 9), make([]time.Duration, 9)
 		begin := time.Now()
 		for i := range got {
 			wg.Go(func() {
-				time.Sleep(time.Duration(i) * 4 * time.Millisecond) // asked at 0, 10, 20, 30
+				time.Sleep(time.Duration(i) * 4 * time.Millisecond) // asked at 0, 11, 22, 33, when nobody calls
 				got[i], _ = s.get(t.Context())
 				at[i] = time.Since(begin) / time.Millisecond
 			})
 		}
 		wg.Wait()
-		if diff := cmp.Diff([]int{1, 2, 2, 3, 3, 3, 4, 4, 5}, got); diff != "" {
-			t.Errorf("answers to calls 4 ms apart, of questions of 10 ms (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]int{1, 2, 2, 3, 3, 3, 4, 4, 4}, got); diff != "" {
+			t.Errorf("answers to calls 4 ms apart, of questions of 11 ms (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff([]time.Duration{10, 20, 20, 30, 30, 30, 40, 40, 50}, at); diff != "" {
+		if diff := cmp.Diff([]time.Duration{11, 22, 22, 33, 33, 33, 44, 44, 44}, at); diff != "" {
 			t.Errorf("ms at which they came (-want +got):\n%s", diff)
 		}
 	})
