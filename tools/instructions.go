@@ -25,7 +25,10 @@ var hints = [][]hint{
 		{[]string{"load"}, "load: put a model in memory before a long piece of work; the tools that run models also load them."},
 		{[]string{"unload"}, "unload: free the memory after it."},
 	},
-	{{[]string{"generate", "chat", "embed", "rank"}, "Leave model out to use the operator's default or the only fitting model; else take a name from list_models."}},
+	{
+		{[]string{"generate", "chat", "embed", "rank"}, "Leave model out to use the operator's default or the only fitting model."},
+		{[]string{"list_models"}, "Otherwise take a name from list_models."},
+	},
 	{{[]string{"generate", "chat"}, "For JSON that fits a schema pass schema; the answer is checked here and comes back under structured with valid true or false."}},
 	{{[]string{"generate", "chat"}, "Read note, truncated and done_reason: they say when an answer was cut short or a prompt did not fit."}},
 	{

@@ -118,7 +118,9 @@ func keepAliveWithin(s string, l limits) (string, error) {
 	switch d, _ := time.ParseDuration(s); {
 	case s == "" && l.MaxKeepAlive != nil && !l.pinned:
 		return min(defaultKeepAlive, most).String(), nil
-	case s != "" && most > 0 && (d < 0 || d > most): // below 0 is for ever
+	case s != "" && most > 0 && d < 0:
+		return "", above("keep_alive", s+", which is for ever,", most)
+	case s != "" && most > 0 && d > most:
 		return "", above("keep_alive", s, most)
 	}
 	return s, nil

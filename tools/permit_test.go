@@ -186,7 +186,7 @@ func TestLimitsOnArguments(t *testing.T) {
 		{"generate", `,"options":{"num_ctx":1025}`, limits, "options.num_ctx 1025 is above the limit of 1024", ""},
 		{"load", `,"num_ctx":1025`, limits, "num_ctx 1025", ""},
 		{"generate", `,"keep_alive":"11m"`, limits, "keep_alive 11m is above the limit of 10m0s", ""},
-		{"chat", `,"keep_alive":"-1s"`, limits, "keep_alive -1s", ""},
+		{"chat", `,"keep_alive":"-1s"`, limits, "keep_alive -1s, which is for ever, is above the limit of 10m0s", ""},
 		{"embed", `,"keep_alive":"2m"`, short, "keep_alive 2m", ""},
 		{"load", `,"keep_alive":"2m"`, short, "keep_alive 2m", ""},
 	}

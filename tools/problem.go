@@ -116,7 +116,7 @@ func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem 
 	case errors.Is(err, errConsent):
 		return &Problem{Kind: kindUnconfirmed,
 			Message: "the user's answer does not count: it is older than 5 minutes, was used before, or is about another call or another state of things",
-			Hint:    "Call again without requestState, so that the user is asked anew"}
+			Hint:    "Make the call anew, without a requestState if it had one, so that the user is asked about things as they are"}
 	case errors.Is(err, errChanged):
 		return &Problem{Kind: kindUnconfirmed,
 			Message: "what the call would replace or delete has changed just now: nothing was done",
