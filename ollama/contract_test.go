@@ -218,7 +218,11 @@ func unload(t *testing.T, ctx context.Context, c *ollama.Client, model ollama.Na
 	if err := c.Unload(ctx, model); err != nil {
 		t.Fatalf("Unload(%s): %v", model, err)
 	}
-	for {
+	// Not more often: Ollama 0.17.4 reads its map of models without a lock in ps, and dies
+	// when that meets the end of the unload (server/routes.go, PsHandler).
+	pace := time.NewTicker(50 * time.Millisecond)
+	defer pace.Stop()
+	for ; ; <-pace.C {
 		running, err := c.PS(ctx)
 		if err != nil {
 			t.Fatalf("PS after Unload(%s): %v", model, err)
