@@ -14,21 +14,22 @@ import (
 // mayImport is who may import whom inside this module: imports go down only. A package
 // that is missing here may not be imported by anybody but main.
 var mayImport = map[string][]string{
-	".":                 {"cli", "config", "conformance", "jobs", "ollama", "ollama/fleet", "policy", "resources", "tools", "transport", "transport/auth"},
-	"cli":               {"config", "ollama", "policy", "schema", "tools", "transport/auth"},
-	"demo":              {"config", "ollama", "ollama/fleet", "ollama/ollamatest"},
-	"config":            {"ollama", "ollama/fleet", "policy", "schema"},
-	"conformance":       {},
-	"jobs":              {},
-	"policy":            {"ollama", "transport/auth"},
-	"resources":         {"ollama", "ollama/fleet", "policy", "transport/auth"},
-	"tools":             {"jobs", "ollama", "ollama/fleet", "policy", "schema", "transport/auth"},
-	"transport":         {"transport/auth"},
-	"transport/auth":    {},
-	"schema":            {},
-	"ollama":            {},
-	"ollama/fleet":      {"ollama"},
-	"ollama/ollamatest": {"ollama"},
+	".":                  {"cli", "config", "conformance", "jobs", "ollama", "ollama/fleet", "policy", "resources", "tools", "transport", "transport/auth"},
+	"cli":                {"config", "ollama", "policy", "schema", "tools", "transport/auth"},
+	"demo":               {"config", "ollama", "ollama/fleet", "ollama/ollamatest"},
+	"config":             {"ollama", "ollama/fleet", "policy", "schema"},
+	"conformance":        {},
+	"jobs":               {},
+	"policy":             {"ollama", "transport/auth"},
+	"resources":          {"ollama", "ollama/fleet", "policy", "transport/auth"},
+	"tools":              {"jobs", "ollama", "ollama/fleet", "policy", "schema", "transport/auth"},
+	"transport":          {"transport/auth"},
+	"transport/auth":     {},
+	"schema":             {},
+	"ollama":             {},
+	"ollama/fleet":       {"ollama"},
+	"ollama/fleet/queue": {},
+	"ollama/ollamatest":  {"ollama"},
 }
 
 // forbidden are libraries that a package must know nothing of.
