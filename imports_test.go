@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"ollama/fleet":       {"ollama"},
 	"ollama/fleet/queue": {},
 	"ollama/ollamatest":  {"ollama"},
+	"ollama/fleet/route": {"ollama"},
 }
 
 // forbidden are libraries that a package must know nothing of.
