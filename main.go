@@ -107,7 +107,7 @@ func newFleet(c *config.Config, moved chan<- struct{}) *fleet.Fleet {
 		Registries: c.Models.Registries,
 	})
 	return fleet.New(
-		fleet.Host{Client: client, Address: c.Ollama.Host.String(), Origin: c.Ollama.Origin},
+		[]fleet.Host{{Client: client, Address: c.Ollama.Host.String(), Origin: c.Ollama.Origin}},
 		fleet.Options{
 			DefaultModel: c.Models.Default, NoCloud: c.Models.NoCloud, WedgeAfter: c.Ollama.WedgeAfter,
 			Pins: c.Models.Pins, AllowNumCtx: c.Models.AllowNumCtx,

@@ -25,7 +25,7 @@ func toolSet(t *testing.T, s ollamatest.Script) []tools.Tool {
 		t.Fatal(err)
 	}
 	client := ollama.NewClient(ollama.ClientOptions{Host: host})
-	f := fleet.New(fleet.Host{Client: client, Address: fake.URL}, fleet.Options{})
+	f := fleet.New([]fleet.Host{{Client: client, Address: fake.URL}}, fleet.Options{})
 	t.Cleanup(f.Close)
 	set, err := tools.All(f, tools.Options{})
 	if err != nil {

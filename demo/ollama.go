@@ -85,7 +85,7 @@ func inspect(ctx context.Context, h ollama.Host, stop func() error) (_ *demoOlla
 	ctx, cancel := context.WithTimeout(ctx, inspectLimit)
 	defer cancel()
 	client := ollama.NewClient(ollama.ClientOptions{Host: h, UserAgent: "ollama-mcp-demo"})
-	o := &demoOllama{host: h, fleet: fleet.New(fleet.Host{Client: client, Address: h.String()}, fleet.Options{}), stop: stop}
+	o := &demoOllama{host: h, fleet: fleet.New([]fleet.Host{{Client: client, Address: h.String()}}, fleet.Options{}), stop: stop}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, o.close())

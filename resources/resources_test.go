@@ -40,7 +40,7 @@ func start(t *testing.T, s ollamatest.Script, o fleet.Options) (Source, *fleet.F
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := fleet.New(fleet.Host{Client: ollama.NewClient(ollama.ClientOptions{Host: host, Dial: fake.Dial}), Address: fake.URL, Origin: "the test"}, o)
+	f := fleet.New([]fleet.Host{{Client: ollama.NewClient(ollama.ClientOptions{Host: host, Dial: fake.Dial}), Address: fake.URL, Origin: "the test"}}, o)
 	t.Cleanup(func() { f.Close(); fake.Close() })
 	return Source{
 		Models: f.Models, Running: f.Running, Hosts: f.Hosts, Show: f.Show,

@@ -43,10 +43,10 @@ func onFake(t *testing.T, s ollamatest.Script, o fleet.Options, test func(b *ben
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := fleet.New(fleet.Host{
+		f := fleet.New([]fleet.Host{{
 			Client:  ollama.NewClient(ollama.ClientOptions{Host: host, Dial: fake.Dial}),
 			Address: fake.URL, Origin: "OLLAMA_HOST",
-		}, o)
+		}}, o)
 		defer f.Close()
 		table := jobs.New(jobs.Options{})
 		defer endJobs(t, table)

@@ -35,7 +35,7 @@ func toolSet(t *testing.T, f *fleet.Fleet) []Tool {
 
 // idle is a fleet that nothing is asked of.
 func idle() *fleet.Fleet {
-	return fleet.New(fleet.Host{Client: ollama.NewClient(ollama.ClientOptions{})}, fleet.Options{})
+	return fleet.New([]fleet.Host{{Client: ollama.NewClient(ollama.ClientOptions{})}}, fleet.Options{})
 }
 
 // TestSurface holds the tool surface to what a client sees today. A change shows up as a

@@ -14,13 +14,23 @@ import (
 	"time"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet/queue"
 )
 
-// Host is one member of a fleet.
+// Host is one host of a fleet, as its operator has set it up.
 type Host struct {
-	Client  *ollama.Client
-	Address string // the base URL, for errors
-	Origin  string // where the address came from, for errors: "--ollama", "OLLAMA_HOST", "the default"
+	Client  *ollama.Client // its Name is the host's, and unique
+	Address string         // the base URL, for errors
+	Origin  string         // where the address came from, for errors: "--ollama", "OLLAMA_HOST", "the default"
+
+	Weight    float64                // its share of the work, beside that of the others; 0 is 1
+	Priority  int                    // a higher one comes first
+	Parallel  int                    // calls that a model answers at a time, OLLAMA_NUM_PARALLEL; 0 learns it
+	MaxLoaded int                    // models in memory, OLLAMA_MAX_LOADED_MODELS; 0: unknown
+	May       func(ollama.Name) bool // which models it may run; nil: all
+	Tags      []string               // what a policy may ask of a host
+
+	Settings string // everything that was set, in any form: a host with the same settings is the same, see [Fleet.Update]
 }
 
 // Options say how a fleet behaves. The zero value works.
@@ -28,9 +38,13 @@ type Options struct {
 	DefaultModel ollama.Name // the model for calls that name none
 	NoCloud      bool        // refuse models that run on ollama.com
 	Pins         map[ollama.Name]Pin
-	AllowNumCtx  bool          // a call's num_ctx may differ from the pinned one
-	WedgeAfter   time.Duration // wait for a first token on a model that a cancel may have left wedged; 0 is DefaultWedgeAfter
-	Changed      func()        // called when this fleet has changed what is loaded or installed; it must not block; nil: nobody cares
+	AllowNumCtx  bool             // a call's num_ctx may differ from the pinned one
+	WedgeAfter   time.Duration    // wait for a first token on a model that a cancel may have left wedged; 0 is DefaultWedgeAfter
+	Queue        queue.Discipline // how calls of one priority take turns; "" is fair
+	EmbedCache   int64            // bytes of vectors that are kept; 0: none
+	ShareVectors bool             // kept vectors are for every caller, not only for the one who asked
+	AnswerCache  int64            // bytes of answers that are kept; 0: none
+	Changed      func()           // called when this fleet has changed what is loaded or installed; it must not block; nil: nobody cares
 }
 
 // Fleet is the hosts behaving as one. It is safe for concurrent use.
@@ -55,8 +69,13 @@ type Fleet struct {
 	transfers map[string]*transfer // by what was asked for
 }
 
-// New makes a fleet of one host. Close it.
-func New(h Host, o Options) *Fleet {
+// Update makes these the hosts of the fleet. Calls that run on one that is no more among
+// them go on to their end. The clients of hosts that stay as they were are closed, unused.
+func (f *Fleet) Update(hosts []Host) {}
+
+// New makes a fleet of hosts, at least one. Close it.
+func New(hosts []Host, o Options) *Fleet {
+	h := hosts[0]
 	if o.WedgeAfter <= 0 {
 		o.WedgeAfter = DefaultWedgeAfter
 	}
@@ -182,4 +201,24 @@ func canonical(s string) ollama.Name {
 		return ollama.Name(strings.ToLower(s))
 	}
 	return n
+}
+
+// Caller is who makes a call, as far as fairness between callers needs to know.
+type Caller struct {
+	Name     string
+	Priority queue.Priority // "" is normal
+	Tags     []string       // that a host must have to take the caller's calls; a host's name is one of its tags
+}
+
+type callerKey struct{}
+
+// WithCaller says in a context who makes the calls in it.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// callerOf is who makes the calls in a context; the zero Caller when it does not say.
+func callerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
 }

@@ -29,10 +29,10 @@ func start(t *testing.T, s ollamatest.Script, o Options) (*Fleet, *ollamatest.Fa
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := New(Host{
+	f := New([]Host{{
 		Client:  ollama.NewClient(ollama.ClientOptions{Host: host, Dial: fake.Dial}),
 		Address: fake.URL, Origin: "the test",
-	}, o)
+	}}, o)
 	t.Cleanup(func() { f.Close(); fake.Close() })
 	return f, fake
 }

@@ -187,7 +187,7 @@ func TestLibraryChecksWhatOllamaSays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := New(Host{Client: ollama.NewClient(ollama.ClientOptions{Host: h})}, Options{})
+		f := New([]Host{{Client: ollama.NewClient(ollama.ClientOptions{Host: h})}}, Options{})
 		t.Cleanup(f.Close)
 		return f
 	}

@@ -25,7 +25,7 @@ func TestModelWedgedBeforeTheStartRecovers(t *testing.T) {
 		if fake.Wedge(ollamatest.TinyModel) == 0 {
 			t.Fatal("the fake had no slot to lose")
 		}
-		f := New(before.host, Options{})
+		f := New([]Host{before.host}, Options{})
 		defer f.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
@@ -40,7 +40,7 @@ func TestModelWedgedBeforeTheStartRecovers(t *testing.T) {
 func TestModelBusyForAnotherProgramIsWaitedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		other, _ := start(t, ollamatest.Script{TokenDelay: 10 * time.Second, TokenCount: 30}, Options{})
-		f := New(other.host, Options{})
+		f := New([]Host{other.host}, Options{})
 		defer f.Close()
 		var wg sync.WaitGroup
 		wg.Go(func() {

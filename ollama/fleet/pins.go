@@ -11,6 +11,7 @@ import (
 type Pin struct {
 	Options   *ollama.Options // load-time options, sent on every call; those that are nil stay free
 	KeepAlive string          // of calls and loads that name none; as in [LoadRequest]
+	Preload   int             // on how many hosts the model is loaded from the start; 0: where calls need it
 }
 
 // PinnedError says that a call wants another context than the operator has pinned.
