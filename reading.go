@@ -21,7 +21,11 @@ type reading struct {
 
 // newReading takes the names of the tools that are offered: resources and prompts are with these.
 func newReading(hosts *fleet.Fleet, o tools.Options, offered []string, w resources.WatchOptions) *reading {
-	source := resources.Source{Models: hosts.Models, Running: hosts.Running, Hosts: hosts.Hosts, Show: hosts.Show}
+	source := resources.Source{Running: hosts.Running, Hosts: hosts.Hosts, Show: hosts.Show}
+	source.Models = func(ctx context.Context) ([]fleet.Model, error) {
+		models, _, err := hosts.Models(ctx)
+		return models, err
+	}
 	source.Job = func(ctx context.Context, id string) (any, error) {
 		job, err := tools.Job(ctx, o.Jobs, id)
 		if errors.Is(err, jobs.ErrNoJob) {

@@ -193,7 +193,7 @@ func (d *demo) tidy() error {
 	defer cancel()
 	var errs []error
 	for _, m := range d.loaded {
-		if _, err := d.ollama.fleet.Unload(ctx, m, fleet.Watch{}); err != nil {
+		if _, _, err := d.ollama.fleet.Unload(ctx, m, "", fleet.Watch{}); err != nil {
 			errs = append(errs, fmt.Errorf("unload %s: %w; `ollama stop %[1]s` unloads it", m, err))
 		}
 	}

@@ -96,7 +96,7 @@ func inspect(ctx context.Context, h ollama.Host, stop func() error) (_ *demoOlla
 		return nil, err
 	}
 	o.found = fmt.Sprintf("Ollama %s at %s", version, h)
-	models, err := o.fleet.Models(ctx)
+	models, _, err := o.fleet.Models(ctx)
 	if err != nil {
 		return nil, err
 	}

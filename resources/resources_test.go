@@ -43,7 +43,7 @@ func start(t *testing.T, s ollamatest.Script, o fleet.Options) (Source, *fleet.F
 	f := fleet.New([]fleet.Host{{Client: ollama.NewClient(ollama.ClientOptions{Host: host, Dial: fake.Dial}), Address: fake.URL, Origin: "the test"}}, o)
 	t.Cleanup(func() { f.Close(); fake.Close() })
 	return Source{
-		Models: f.Models, Running: f.Running, Hosts: f.Hosts, Show: f.Show,
+		Models: func(ctx context.Context) ([]fleet.Model, error) { m, _, err := f.Models(ctx); return m, err }, Running: f.Running, Hosts: f.Hosts, Show: f.Show,
 		Job: func(ctx context.Context, id string) (any, error) {
 			if id != "j1" || auth.FromContext(ctx).Name != "ann" {
 				return nil, ErrNotFound

@@ -73,7 +73,7 @@ func TestWatch(t *testing.T) {
 			{"an hour less to live", func() {
 				_, _ = f.Load(t.Context(), fleet.LoadRequest{Model: "tiny:latest", KeepAlive: "2h"}, fleet.Watch{})
 			}, nil},
-			{"an unload", func() { _, _ = f.Unload(t.Context(), "tiny:latest", fleet.Watch{}) }, loadOf},
+			{"an unload", func() { _, _, _ = f.Unload(t.Context(), "tiny:latest", "", fleet.Watch{}) }, loadOf},
 			{"a new model", with(func(s *ollamatest.Script) { s.Models = append(s.Models, ollamatest.FakeModel{Name: quant}) }), added},
 			{"its end", with(func(s *ollamatest.Script) { s.Models = s.Models[:2] }), added},
 			{"a model replaced", with(func(s *ollamatest.Script) { s.Models[0].Digest = "new" }), append([]string{"ollama://models"}, tiny...)},

@@ -13,7 +13,7 @@ import (
 )
 
 // embedFunc embeds texts; see [fleet.Fleet.Embed].
-type embedFunc func(context.Context, *ollama.EmbedRequest, fleet.Watch) (*ollama.EmbedResponse, error)
+type embedFunc func(ctx context.Context, r *ollama.EmbedRequest, digest string, w fleet.Watch) (*ollama.EmbedResponse, error)
 
 // Ollama embeds a request's texts one after the other, and fails all when one is bad: see
 // https://github.com/ollama/ollama/issues/9639 and 6262. A request for more than chunkSize
@@ -125,8 +125,9 @@ func (b *batch) ask(ctx context.Context, texts []string) (*ollama.EmbedResponse,
 		w.Phase = b.phase
 	}
 	b.asked = true
+	digest := b.place.Digest // vectors of other content cannot be compared
 	b.mu.Unlock()
-	resp, err := b.run(ctx, &q, w)
+	resp, err := b.run(ctx, &q, digest, w)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ type embedder struct {
 	texts           []string
 }
 
-func (e *embedder) embed(ctx context.Context, r *ollama.EmbedRequest, w fleet.Watch) (*ollama.EmbedResponse, error) {
+func (e *embedder) embed(ctx context.Context, r *ollama.EmbedRequest, _ string, w fleet.Watch) (*ollama.EmbedResponse, error) {
 	e.mu.Lock()
 	e.requests++
 	e.running++

@@ -145,26 +145,26 @@ func TestAskedInBetween(t *testing.T) {
 
 // A model that comes by the name after the user was asked, or was not, is not replaced.
 func TestAppearedSinceIsNotReplaced(t *testing.T) {
-	one, two := &ollama.Model{Digest: "one"}, &ollama.Model{Digest: "two"}
+	one, two := &fleet.Model{Model: ollama.Model{Digest: "one"}}, &fleet.Model{Model: ollama.Model{Digest: "two"}}
 	tests := []struct {
 		name string
-		seen []*ollama.Model // by that name, each time that it is looked up: the last for the note
+		seen []*fleet.Model // by that name, each time that it is looked up: the last for the note
 		want bool
 	}{
-		{"free", []*ollama.Model{nil, nil, nil}, true},
-		{"taken since", []*ollama.Model{nil, one}, false},
-		{"agreed to", []*ollama.Model{one, one, one, one}, true},
-		{"another since", []*ollama.Model{one, one, two}, false},
-		{"gone since", []*ollama.Model{one, one, nil, nil}, true},
-		{"gone, and another since", []*ollama.Model{one, nil, two}, false},
+		{"free", []*fleet.Model{nil, nil, nil}, true},
+		{"taken since", []*fleet.Model{nil, one}, false},
+		{"agreed to", []*fleet.Model{one, one, one, one}, true},
+		{"another since", []*fleet.Model{one, one, two}, false},
+		{"gone since", []*fleet.Model{one, one, nil, nil}, true},
+		{"gone, and another since", []*fleet.Model{one, nil, two}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			copied, seen := false, tt.seen
-			set, err := collect(Options{}, copyModel(func(context.Context, ollama.Name, ollama.Name) (string, error) {
+			set, err := collect(Options{}, copyModel(func(context.Context, ollama.Name, ollama.Name) ([]string, error) {
 				copied = true
-				return "host", nil
-			}, func(context.Context, ollama.Name) (m *ollama.Model, _ error) {
+				return []string{"host"}, nil
+			}, func(context.Context, ollama.Name, string) (m *fleet.Model, _ error) {
 				m, seen = seen[0], seen[1:]
 				return m, nil
 			}))

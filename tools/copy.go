@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
 )
 
 // findFunc looks an installed model up; see [fleet.Fleet.Find].
-type findFunc func(context.Context, ollama.Name) (*ollama.Model, error)
+type findFunc func(ctx context.Context, model ollama.Name, host string) (*fleet.Model, error)
 
 type copyInput struct {
 	Source      string `json:"source"`
@@ -28,7 +30,7 @@ type copyOutput struct {
 func (o *copyOutput) words() []string { return []string{o.Note} }
 
 // copyModel gives a model a second name.
-func copyModel(run func(ctx context.Context, source, destination ollama.Name) (host string, err error), find findFunc) Tool {
+func copyModel(run func(ctx context.Context, source, destination ollama.Name) (hosts []string, err error), find findFunc) Tool {
 	return confirmed(define(Tool{
 		Name:  "copy",
 		Title: "Copy a local model",
@@ -48,11 +50,11 @@ func copyModel(run func(ctx context.Context, source, destination ollama.Name) (h
 		if _, err := c.pass.Use(ctx, source); err != nil {
 			return copyOutput{}, err
 		}
-		before, err := find(ctx, destination)
+		before, err := find(ctx, destination, "")
 		if err != nil {
 			return copyOutput{}, err
 		}
-		host, err := run(ctx, source, destination)
+		hosts, err := run(ctx, source, destination)
 		if err != nil {
 			return copyOutput{}, err
 		}
@@ -62,7 +64,7 @@ func copyModel(run func(ctx context.Context, source, destination ollama.Name) (h
 		}
 		return copyOutput{
 			Note:  note,
-			State: "copied", Source: source, Destination: destination, Host: host,
+			State: "copied", Source: source, Destination: destination, Host: strings.Join(hosts, ", "),
 		}, nil
 	}), func(ctx context.Context, in copyInput, c *call) (string, error) {
 		source, destination, err := in.names()
@@ -94,7 +96,7 @@ func (c *call) replaces(ctx context.Context, find findFunc, name ollama.Name, by
 	if err := c.allow(ctx, name); err != nil {
 		return "", err
 	}
-	m, err := find(ctx, name)
+	m, err := find(ctx, name, "")
 	if m == nil {
 		return "", err
 	}
@@ -102,6 +104,6 @@ func (c *call) replaces(ctx context.Context, find findFunc, name ollama.Name, by
 }
 
 // described names a model and its content, so that a question is about just that.
-func described(name ollama.Name, m *ollama.Model) string {
+func described(name ollama.Name, m *fleet.Model) string {
 	return fmt.Sprintf("%s (%s, %.12s)", name, size(m.Size), m.Digest)
 }

@@ -54,7 +54,7 @@ func create(run transferFunc[*ollama.CreateRequest], find findFunc, source sourc
 		if err != nil {
 			return createOutput{}, err
 		}
-		m, err := run(ctx, in.request(model, from), c.watch(model))
+		m, err := run(ctx, in.request(model, from), "", c.watch(model))
 		if err != nil {
 			return createOutput{}, err
 		}

@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
@@ -23,7 +24,7 @@ type deleteOutput struct {
 func (o *deleteOutput) words() []string { return []string{o.Note} }
 
 // deleteModel removes a model.
-func deleteModel(run func(context.Context, ollama.Name, fleet.Watch) (host string, err error), find findFunc) Tool {
+func deleteModel(run func(context.Context, ollama.Name, fleet.Watch) (hosts []string, err error), find findFunc) Tool {
 	return confirmed(define(Tool{
 		Name:  "delete",
 		Title: "Delete a local model",
@@ -37,17 +38,17 @@ func deleteModel(run func(context.Context, ollama.Name, fleet.Watch) (host strin
 		if err != nil {
 			return deleteOutput{}, err
 		}
-		host, err := run(ctx, model, c.phases(model))
+		hosts, err := run(ctx, model, c.phases(model))
 		if err != nil {
 			return deleteOutput{}, err
 		}
-		return deleteOutput{Note: fmt.Sprintf("%s is deleted.", short(model)), State: "deleted", Model: model, Host: host}, nil
+		return deleteOutput{Note: fmt.Sprintf("%s is deleted.", short(model)), State: "deleted", Model: model, Host: strings.Join(hosts, ", ")}, nil
 	}), func(ctx context.Context, in deleteInput, c *call) (string, error) {
 		model, err := c.modelNamed(ctx, in.Model)
 		if err != nil {
 			return "", err
 		}
-		m, err := find(ctx, model)
+		m, err := find(ctx, model, "")
 		if m == nil {
 			return "", err // the call itself says that it is missing
 		}

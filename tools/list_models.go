@@ -63,7 +63,7 @@ func (o *listModelsOutput) words() []string {
 func size(bytes int64) string { return ollama.Bytes(bytes).String() }
 
 // listModels lists the installed models.
-func listModels(models func(context.Context) ([]fleet.Model, error)) Tool {
+func listModels(models func(context.Context) ([]fleet.Model, []fleet.Silent, error)) Tool {
 	return define(Tool{
 		Name:  "list_models",
 		Title: "List local models",
@@ -76,7 +76,7 @@ func listModels(models func(context.Context) ([]fleet.Model, error)) Tool {
 		if _, err := path.Match(filter, ""); err != nil {
 			return listModelsOutput{}, &argumentError{fmt.Sprintf("filter %q is not a glob", in.Filter), "Use * and ? as in llama*"}
 		}
-		all, err := models(ctx)
+		all, _, err := models(ctx)
 		if err != nil {
 			return listModelsOutput{}, err
 		}

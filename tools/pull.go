@@ -9,7 +9,7 @@ import (
 )
 
 // transferFunc moves a model and tells how far it is; see [fleet.Fleet.Pull].
-type transferFunc[Of any] func(ctx context.Context, of Of, watch func(ollama.TransferState)) (*fleet.Moved, error)
+type transferFunc[Of any] func(ctx context.Context, of Of, host string, watch func(ollama.TransferState)) (*fleet.Moved, error)
 
 const pullName = "pull"
 
@@ -50,7 +50,7 @@ func pull(run transferFunc[string]) Tool {
 		if err != nil {
 			return pullOutput{}, err
 		}
-		m, err := run(ctx, in.Model, c.watch(model)) // as it is spelt: a registry may tell upper case from lower
+		m, err := run(ctx, in.Model, "", c.watch(model)) // as it is spelt: a registry may tell upper case from lower
 		if err != nil {
 			m, state := broken(model, err)
 			return pullOutput{moved: m, State: state}, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
 )
 
 // sourceFunc refuses a model of a registry that is not allowed; see [fleet.Fleet.CheckSource].
@@ -24,7 +25,7 @@ type pushOutput struct {
 func (o *pushOutput) words() []string { return []string{o.Note} }
 
 // push uploads a model.
-func push(run transferFunc[ollama.Name], find findFunc, source sourceFunc) Tool {
+func push(run func(ctx context.Context, model ollama.Name, watch func(ollama.TransferState)) (*fleet.Moved, error), find findFunc, source sourceFunc) Tool {
 	return confirmed(define(Tool{
 		Name:  "push",
 		Title: "Upload a model to a registry",
@@ -54,7 +55,7 @@ func push(run transferFunc[ollama.Name], find findFunc, source sourceFunc) Tool 
 		if err != nil {
 			return "", err
 		}
-		m, err := find(ctx, model)
+		m, err := find(ctx, model, "")
 		if m == nil {
 			return "", err // the call itself says that it is missing
 		}

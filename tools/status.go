@@ -69,7 +69,7 @@ type modelCalls struct {
 }
 
 // status tells what goes on.
-func status(ask func(context.Context) (fleet.Status, error), list func(owner string, states ...jobs.State) []jobs.Status, about About) Tool {
+func status(ask func(context.Context) []fleet.HostStatus, list func(owner string, states ...jobs.State) []jobs.Status, about About) Tool {
 	return define(Tool{
 		Name:  "status",
 		Title: "Status of Ollama",
@@ -78,9 +78,9 @@ func status(ask func(context.Context) (fleet.Status, error), list func(owner str
 		Effect:  Reads,
 		Toolset: Models,
 	}, func(ctx context.Context, _ statusInput, c *call) (statusOutput, error) {
-		s, err := ask(ctx)
+		s := ask(ctx)[0]
 		o := statusOutput{
-			Version: about.Version, Ollama: ollamaStatus{s.Host, s.Address, s.Version},
+			Version: about.Version, Ollama: ollamaStatus{s.Name, s.Address, s.Version},
 			Calls: []modelCalls{}, Limits: about.Limits,
 		}
 		if s.Loaded != nil {
@@ -109,7 +109,7 @@ func status(ask func(context.Context) (fleet.Status, error), list func(owner str
 			o.Jobs = &jobCounts{running, ended}
 		}
 		o.Note = o.note()
-		return o, err
+		return o, s.Err
 	})
 }
 

@@ -54,7 +54,7 @@ func All(f *fleet.Fleet, o Options) ([]Tool, error) {
 		unload(f.Unload),
 		show(f.Show),
 		pull(f.Pull),
-		status(f.Status, table.List, o.About),
+		status(f.Hosts, table.List, o.About),
 		listJobs(table.Find, table.List),
 		cancelJob(table.Find),
 		copyModel(f.Copy, f.Find),

@@ -3,6 +3,7 @@ package tools
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -21,7 +22,7 @@ type moved struct {
 }
 
 func movedOf(model ollama.Name, m *fleet.Moved, note string) moved {
-	o := moved{Note: note, Model: model, Host: m.Host, CompletedBytes: m.State.Done, TotalBytes: m.State.Total}
+	o := moved{Note: note, Model: model, Host: strings.Join(m.Hosts, ", "), CompletedBytes: m.State.Done, TotalBytes: m.State.Total}
 	if m.Model != nil {
 		o.SizeBytes, o.Digest = m.Model.Size, m.Model.Digest
 	}

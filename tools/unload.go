@@ -27,7 +27,7 @@ func (c *call) phases(model ollama.Name) fleet.Watch {
 }
 
 // unload frees the memory of a model.
-func unload(run func(context.Context, ollama.Name, fleet.Watch) (fleet.UnloadState, error)) Tool {
+func unload(run func(ctx context.Context, model ollama.Name, host string, w fleet.Watch) (fleet.UnloadState, []string, error)) Tool {
 	return define(Tool{
 		Name:  "unload",
 		Title: "Unload a local model",
@@ -41,7 +41,7 @@ func unload(run func(context.Context, ollama.Name, fleet.Watch) (fleet.UnloadSta
 		if err != nil {
 			return unloadOutput{}, err
 		}
-		state, err := run(ctx, model, c.phases(model))
+		state, _, err := run(ctx, model, "", c.phases(model))
 		if err != nil {
 			return unloadOutput{}, err
 		}

@@ -16,7 +16,10 @@ import (
 type need struct {
 	op      string
 	model   ollama.Name
+	digest  string // only this content; "": any
+	host    string // only there; "": anywhere
 	options *ollama.Options
+	opening []string // system prompt and first message, by which a host may have the call in its cache; nil: none has
 	texts   []string // that must fit the context
 	apart   bool     // each text has the context to itself
 	images  int      // the model must be able to see them
@@ -51,7 +54,7 @@ const (
 
 // fits refuses what surely does not fit a context with room for that many tokens, 0 when
 // nobody knows.
-func (f *Fleet) fits(ctx context.Context, n *need, room int) error {
+func (h *member) fits(ctx context.Context, n *need, room int) error {
 	bytes := n.bytes()
 	switch {
 	case room == 0, bytes+n.images <= room:
@@ -65,7 +68,7 @@ func (f *Fleet) fits(ctx context.Context, n *need, room int) error {
 	if n.cut {
 		words = "%d bytes, by estimate at least %d tokens, are too long even to be cut to its %d tokens in reasonable time"
 	}
-	return f.failRun(ctx, n, &ollama.Error{Op: n.op, Host: f.host.Client.Name(), Kind: ollama.TooLong,
+	return h.failRun(ctx, n, &ollama.Error{Op: n.op, Host: h.Client.Name(), Kind: ollama.TooLong,
 		Message: fmt.Sprintf(words, n.bytes(), n.tokens(), room)}, room)
 }
 
@@ -76,25 +79,25 @@ type Remedy struct {
 }
 
 // failRun is fail for a call's run, in a context with room for that many tokens.
-func (f *Fleet) failRun(ctx context.Context, n *need, err error, room int) error {
-	err = f.fail(ctx, n.model, err)
+func (h *member) failRun(ctx context.Context, n *need, err error, room int) error {
+	err = h.fail(ctx, n.model, err)
 	var fe *Error
 	if isKind(err, ollama.TooLong) && errors.As(err, &fe) {
-		fe.Remedy = &Remedy{Cut: !n.cut, Raise: f.raises(ctx, n, room)}
+		fe.Remedy = &Remedy{Cut: !n.cut, Raise: h.raises(ctx, n, room)}
 	}
 	return err
 }
 
 // raises reports whether the call can have a longer context than that of room. Like
 // installed, it gives up soon and never fails.
-func (f *Fleet) raises(ctx context.Context, n *need, room int) bool {
-	pin := f.opts.Pins[n.model].Options
-	if n.op == "embed" || pin != nil && pin.NumCtx != nil && !f.opts.AllowNumCtx {
+func (h *member) raises(ctx context.Context, n *need, room int) bool {
+	pin := h.opts.Pins[n.model].Options
+	if n.op == "embed" || pin != nil && pin.NumCtx != nil && !h.opts.AllowNumCtx {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	shown, err := f.host.Client.Show(ctx, n.model)
+	shown, err := h.Client.Show(ctx, n.model)
 	if err != nil {
 		return true
 	}
@@ -139,13 +142,13 @@ func contextOf(o *ollama.Options, shown *ollama.Shown) int {
 }
 
 // check refuses what the model at a place cannot do before Ollama works on it.
-func (f *Fleet) check(ctx context.Context, n *need, p Place) error {
-	if err := f.fits(ctx, n, p.ContextLength); err != nil || n.images == 0 {
+func (h *member) check(ctx context.Context, n *need, p Place) error {
+	if err := h.fits(ctx, n, p.ContextLength); err != nil || n.images == 0 {
 		return err
 	}
-	shown, err := f.describe(ctx, n.model)
+	shown, err := h.describe(ctx, n.model)
 	if err == nil && !can(shown.Capabilities, Vision) {
-		err = f.fail(ctx, n.model, &ollama.Error{Op: n.op, Host: p.Host, Kind: ollama.Unsupported, Message: "it does not take images"})
+		err = h.fail(ctx, n.model, &ollama.Error{Op: n.op, Host: p.Host, Kind: ollama.Unsupported, Message: "it does not take images"})
 	}
 	return err
 }

@@ -63,11 +63,11 @@ func TestEachTextOfAnEmbedHasTheContextToItself(t *testing.T) {
 		f, _ := start(t, ollamatest.Script{}, Options{})
 		words := strings.Repeat("word ", 1500)
 		r := &ollama.EmbedRequest{Model: ollamatest.TinyEmbedModel, Input: []string{words, words}, Truncate: new(false)}
-		if _, err := f.Embed(t.Context(), r, Watch{}); err != nil {
+		if _, err := f.Embed(t.Context(), r, "", Watch{}); err != nil {
 			t.Errorf("Embed of two texts of 1500 words: %v", err)
 		}
 		r.Input = append(r.Input, words+words)
-		if _, err := f.Embed(t.Context(), r, Watch{}); !isKind(err, ollama.TooLong) {
+		if _, err := f.Embed(t.Context(), r, "", Watch{}); !isKind(err, ollama.TooLong) {
 			t.Errorf("Embed with a text of 3000 words: got %v, want %s", err, ollama.TooLong)
 		}
 	})

@@ -1,20 +1,24 @@
 // Package fleet makes the Ollama hosts of a person or a team behave as one.
 //
-// It owns which host answers, what is loaded where, loads that are shared by all who
-// wait for them, and the choice of a model when the caller names none. It knows nothing
-// of MCP and nothing of HTTP bodies. So far a fleet has exactly one host.
+// It owns which host answers, what is loaded where, who waits for whom, loads that are
+// shared by all who wait for them, which failures are tried again elsewhere, and the choice
+// of a model when the caller names none. It knows nothing of MCP and nothing of HTTP bodies.
+//
+// A [Fleet] places calls on its members, one for each host. To choose one is the task of
+// package route, to know how a host is that of package health, and to keep a line before each
+// model of each host that of package queue.
 package fleet
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet/queue"
+	"ollama-mcp/ollama/fleet/route"
 )
 
 // Host is one host of a fleet, as its operator has set it up.
@@ -28,7 +32,7 @@ type Host struct {
 	Parallel  int                    // calls that a model answers at a time, OLLAMA_NUM_PARALLEL; 0 learns it
 	MaxLoaded int                    // models in memory, OLLAMA_MAX_LOADED_MODELS; 0: unknown
 	May       func(ollama.Name) bool // which models it may run; nil: all
-	Tags      []string               // what a policy may ask of a host
+	Tags      []string               // what a caller may ask of a host
 
 	Settings string // everything that was set, in any form: a host with the same settings is the same, see [Fleet.Update]
 }
@@ -39,186 +43,159 @@ type Options struct {
 	NoCloud      bool        // refuse models that run on ollama.com
 	Pins         map[ollama.Name]Pin
 	AllowNumCtx  bool             // a call's num_ctx may differ from the pinned one
-	WedgeAfter   time.Duration    // wait for a first token on a model that a cancel may have left wedged; 0 is DefaultWedgeAfter
+	WedgeAfter   time.Duration    // wait for a first token on a model that may be wedged, at least; 0 is DefaultWedgeAfter
+	Poll         time.Duration    // between two looks at a host; 0 is 5 s; less: only when there is a reason
 	Queue        queue.Discipline // how calls of one priority take turns; "" is fair
+	MaxQueue     int              // calls that wait for one model of one host; 0 is queue.DefaultMax
 	EmbedCache   int64            // bytes of vectors that are kept; 0: none
 	ShareVectors bool             // kept vectors are for every caller, not only for the one who asked
 	AnswerCache  int64            // bytes of answers that are kept; 0: none
 	Changed      func()           // called when this fleet has changed what is loaded or installed; it must not block; nil: nobody cares
+	Observe      Observer
 }
 
 // Fleet is the hosts behaving as one. It is safe for concurrent use.
 type Fleet struct {
-	host Host
 	opts Options
 
-	life context.Context // ends with Close; loads live in it, not in the call that asked
+	life context.Context // ends with Close
 	stop context.CancelFunc
-	wg   sync.WaitGroup // running loads, transfers, recoveries and inquiries
+	wg   sync.WaitGroup // members that leave, rescues and preloads
 
-	ps     *shared[[]ollama.Running]
-	models *shared[[]Model]
+	uses   history
+	budget budget
+	called atomic.Int64  // when the latest call came, in Unix nanoseconds
+	warm   chan struct{} // a host may have to load what is to be preloaded
 
-	mu      sync.Mutex // guards what follows, and the attempts in traffic
-	loads   map[loadKey]*load
-	shown   map[string]*ollama.Shown // by digest
-	loaded  map[string]loadOptions   // by digest: copies of a model run together
-	traffic map[ollama.Name]*traffic // of the models that had calls or loads here
-	calls   map[ollama.Name]Calls    // in progress
-
-	transfers map[string]*transfer // by what was asked for
+	// mu guards members and their order, by name. It is held while a call is placed, so that
+	// it is counted where it goes before the next one is placed.
+	mu      sync.Mutex
+	members []*member
 }
 
-// Update makes these the hosts of the fleet. Calls that run on one that is no more among
-// them go on to their end. The clients of hosts that stay as they were are closed, unused.
-func (f *Fleet) Update(hosts []Host) {}
-
-// New makes a fleet of hosts, at least one. Close it.
+// New makes a fleet of hosts. Without any it answers that there are none until Update brings
+// some. Close it.
 func New(hosts []Host, o Options) *Fleet {
-	h := hosts[0]
 	if o.WedgeAfter <= 0 {
 		o.WedgeAfter = DefaultWedgeAfter
 	}
-	f := &Fleet{
-		host: h, opts: o,
-		loads: map[loadKey]*load{}, shown: map[string]*ollama.Shown{},
-		loaded: map[string]loadOptions{}, traffic: map[ollama.Name]*traffic{}, calls: map[ollama.Name]Calls{},
-		transfers: map[string]*transfer{},
-	}
+	f := &Fleet{opts: o, warm: make(chan struct{}, 1)}
+	f.called.Store(time.Now().UnixNano())
 	f.life, f.stop = context.WithCancel(context.Background())
-	f.ps = newShared(f.life, &f.wg, h.Client.PS)
-	f.models = newShared(f.life, &f.wg, f.list)
+	f.Update(hosts)
+	f.preload()
 	return f
 }
 
-// Close ends the loads and transfers that are running, waits for them and drops idle connections.
+// Close ends the loads and transfers that are running, waits for them and drops idle
+// connections. It must not overlap with calls or with Update.
 func (f *Fleet) Close() {
 	f.stop()
 	f.wg.Wait()
-	f.host.Client.Close()
-}
-
-// Phase is where a call stands before its first token.
-type Phase string
-
-// The phases of a call, in their order. A tool adds thinking and generating.
-const (
-	Queued  Phase = "queued"  // accepted, nothing asked of Ollama yet
-	Loading Phase = "loading" // the model is being loaded
-	Prompt  Phase = "prompt"  // sent; Ollama reads the prompt or waits for a free slot
-
-	Recovering Phase = "recovering" // the model was wedged and is being unloaded, to be loaded again
-
-	Unloading Phase = "unloading" // of an unload or delete: asked for, and the model is still in memory
-)
-
-// Place says where a call runs.
-type Place struct {
-	Host          string        // the host's name
-	ContextLength int           // tokens that the loaded model can hold; 0 when unknown
-	Remote        bool          // ollama.com runs the model
-	LoadWait      time.Duration // how long the call waited for the model to load
-	Recovered     bool          // the model was wedged and had to be reloaded for this call
-}
-
-// Watch is told how a call goes, from the call's own goroutine. Nil functions are not called.
-type Watch struct {
-	Phase  func(Phase)
-	Placed func(Place) // before the request is sent, and again after a recovery
-}
-
-func (w Watch) phase(p Phase) {
-	if w.Phase != nil {
-		w.Phase(p)
+	for _, h := range f.members {
+		h.close()
 	}
 }
 
-func (w Watch) placed(p Place) {
-	if w.Placed != nil {
-		w.Placed(p)
+// Update makes these the hosts of the fleet. Calls that run on one that is no more among
+// them go on to their end. A host with the same Settings as before stays what it was; the
+// client that came for it is closed, unused.
+func (f *Fleet) Update(hosts []Host) {
+	f.mu.Lock()
+	var left []*member
+	before := f.members
+	f.members = nil
+	for _, host := range hosts {
+		i := slices.IndexFunc(before, func(h *member) bool { return h.Client.Name() == host.Client.Name() })
+		switch {
+		case i >= 0 && before[i].Settings == host.Settings:
+			f.members = append(f.members, before[i])
+			host.Client.Close()
+		default:
+			f.members = append(f.members, newMember(f, host))
+		}
+	}
+	for _, h := range before {
+		if !slices.Contains(f.members, h) {
+			left = append(left, h)
+		}
+	}
+	slices.SortFunc(f.members, func(a, b *member) int {
+		if a.Client.Name() < b.Client.Name() {
+			return -1
+		}
+		return 1
+	})
+	f.mu.Unlock()
+	for _, h := range left {
+		h.watcher.Drain()
+		f.wg.Go(func() {
+			h.users.Wait()
+			h.close()
+		})
+	}
+	f.rewarm()
+}
+
+// use returns the members, or those that which lets through, until done is called. They stay
+// open for so long.
+func (f *Fleet) use(which func(*member) bool) (members []*member, done func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, h := range f.members {
+		if which == nil || which(h) {
+			h.users.Add(1)
+			members = append(members, h)
+		}
+	}
+	return members, func() {
+		for _, h := range members {
+			h.users.Done()
+		}
 	}
 }
 
-// Error is an *[ollama.Error] with what the caller needs to act on it.
-type Error struct {
-	Address   string        // base URL of the host that failed
-	Origin    string        // where that address came from
-	Model     ollama.Name   // the model asked for, "" when none was
-	Installed []ollama.Name // for a missing model: what is installed, nil when that could not be learnt
-	Remedy    *Remedy       // for what is too long; nil when nothing is known
-	Err       error
+// only has use return the host of a name; "" is any.
+func only(name string) func(*member) bool {
+	return func(h *member) bool { return name == "" || h.Client.Name() == name }
 }
 
-func (e *Error) Error() string { return e.Err.Error() }
-
-// Unwrap returns the host's error.
-func (e *Error) Unwrap() error { return e.Err }
-
-// CloudError says that a model runs on ollama.com and the operator refuses that.
-type CloudError struct{ Model ollama.Name }
-
-func (e *CloudError) Error() string {
-	return fmt.Sprintf("%s runs on ollama.com, which this server refuses", e.Model)
-}
-
-// fail adds to a host's error what the caller needs. Other errors pass unchanged.
-func (f *Fleet) fail(ctx context.Context, model ollama.Name, err error) error {
-	var oe *ollama.Error
-	if !errors.As(err, &oe) {
-		return err
+// facts are what is known of the hosts. It wants mu locked.
+func (f *Fleet) facts() []*route.Host {
+	facts := make([]*route.Host, len(f.members))
+	for i, h := range f.members {
+		facts[i] = h.facts.Load()
 	}
-	fe := &Error{Address: f.host.Address, Origin: f.host.Origin, Model: model, Err: err}
-	if oe.Kind == ollama.MissingModel {
-		fe.Installed = f.installed(ctx)
+	return facts
+}
+
+// changed tells that what is loaded or installed has changed by our doing.
+func (f *Fleet) changed() {
+	if f.opts.Changed != nil {
+		f.opts.Changed()
 	}
-	return fe
 }
 
-// installed lists names for an error message; it gives up soon and never fails.
-func (f *Fleet) installed(ctx context.Context) []ollama.Name {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	models, err := f.host.Client.Tags(ctx)
-	if err != nil {
-		return nil
+// history is when models were wanted last, by digest, whatever the host. The zero value is
+// ready for use.
+type history struct {
+	mu   sync.Mutex // guards what follows
+	uses map[string][2]time.Time
+}
+
+// note notes that a model is wanted now.
+func (y *history) note(digest string) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.uses == nil {
+		y.uses = map[string][2]time.Time{}
 	}
-	names := make([]ollama.Name, 0, len(models))
-	for _, m := range models {
-		names = append(names, canonical(m.Name))
-	}
-	return names
+	y.uses[digest] = [2]time.Time{y.uses[digest][1], time.Now()}
 }
 
-// isKind reports whether err is a host's error of a kind.
-func isKind(err error, k ollama.Kind) bool {
-	return errors.Is(err, &ollama.Error{Kind: k})
-}
-
-// canonical is the canonical form of a name that Ollama itself sent.
-func canonical(s string) ollama.Name {
-	n, err := ollama.ParseName(s)
-	if err != nil {
-		return ollama.Name(strings.ToLower(s))
-	}
-	return n
-}
-
-// Caller is who makes a call, as far as fairness between callers needs to know.
-type Caller struct {
-	Name     string
-	Priority queue.Priority // "" is normal
-	Tags     []string       // that a host must have to take the caller's calls; a host's name is one of its tags
-}
-
-type callerKey struct{}
-
-// WithCaller says in a context who makes the calls in it.
-func WithCaller(ctx context.Context, c Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
-}
-
-// callerOf is who makes the calls in a context; the zero Caller when it does not say.
-func callerOf(ctx context.Context) Caller {
-	c, _ := ctx.Value(callerKey{}).(Caller)
-	return c
+// before is when the call before the last one for a model began, zero when there was none.
+func (y *history) before(digest string) time.Time {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.uses[digest][0]
 }

@@ -29,6 +29,9 @@ func start(t *testing.T, s ollamatest.Script, o Options) (*Fleet, *ollamatest.Fa
 	if err != nil {
 		t.Fatal(err)
 	}
+	if o.Poll == 0 {
+		o.Poll = -1 // requests are counted here
+	}
 	f := New([]Host{{
 		Client:  ollama.NewClient(ollama.ClientOptions{Host: host, Dial: fake.Dial}),
 		Address: fake.URL, Origin: "the test",
@@ -176,11 +179,11 @@ func TestUnload(t *testing.T) {
 			t.Fatal(err)
 		}
 		for model, want := range map[ollama.Name]UnloadState{"idle:latest": Unloaded, "cold:latest": NotLoaded, "busy:latest": Pending} {
-			if got, err := f.Unload(t.Context(), model, Watch{}); err != nil || got != want {
+			if got, _, err := f.Unload(t.Context(), model, "", Watch{}); err != nil || got != want {
 				t.Errorf("Unload(%s) = %q, %v; want %q", model, got, err, want)
 			}
 		}
-		if _, err := f.Unload(t.Context(), "gone:latest", Watch{}); !errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) {
+		if _, _, err := f.Unload(t.Context(), "gone:latest", "", Watch{}); !errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) {
 			t.Errorf("Unload of a model that is not installed: got %v, want missing_model", err)
 		}
 		if err := <-running; err != nil {
@@ -195,7 +198,7 @@ func TestModelsOfOlderOllamas(t *testing.T) {
 			{Name: "b", Loaded: true}, {Name: "a", Capabilities: []string{Embedding}}, {Name: "c"},
 		}}, Options{})
 		for range 3 {
-			models, err := f.Models(t.Context())
+			models, _, err := f.Models(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -351,10 +354,10 @@ func TestWedgedModelRecovers(t *testing.T) {
 		if got == "" || len(places) != 2 || places[0].Recovered || !places[1].Recovered || time.Since(begin) < DefaultWedgeAfter {
 			t.Errorf("Generate on a wedged model: got %q after %s, places %+v; want text after a recovery", got, time.Since(begin), places)
 		}
-		if want := []Phase{Queued, Prompt, Recovering, Queued, Loading, Prompt}; !slices.Equal(phases, want) {
+		if want := []Phase{Queued, Prompt, Recovering, Loading, Prompt}; !slices.Equal(phases, want) {
 			t.Errorf("phases: got %v, want %v", phases, want)
 		}
-		if state := f.traffic[ollamatest.TinyModel]; len(state.calls) != 0 || state.suspect {
+		if state := f.members[0].traffic[ollamatest.TinyModel]; len(state.calls) != 0 || state.suspect {
 			t.Errorf("after all calls ended: %+v, want none and nothing suspect", state)
 		}
 	})
@@ -434,7 +437,7 @@ func TestAnswerThatBeginsAsPatienceEnds(t *testing.T) {
 		f, _ := start(t, ollamatest.Script{}, Options{})
 		cancelOne(t, f)
 		asked := 0
-		ask := func(ctx context.Context, _ *ollama.Options) iter.Seq2[ollama.Chunk, error] {
+		ask := func(ctx context.Context, _ *visit, _ *ollama.Options) iter.Seq2[ollama.Chunk, error] {
 			return func(yield func(ollama.Chunk, error) bool) {
 				if asked++; asked == 1 {
 					<-ctx.Done()
@@ -484,7 +487,7 @@ func TestPanicOfTheConsumerEndsItsCall(t *testing.T) {
 				panic("consumer")
 			}
 		}()
-		if n := len(f.traffic[ollamatest.TinyModel].calls); n != 0 {
+		if n := len(f.members[0].traffic[ollamatest.TinyModel].calls); n != 0 {
 			t.Errorf("%d calls are on the model after a panic, want none", n)
 		}
 	})
@@ -503,7 +506,7 @@ func TestLoadJoinedByOneWithKeepAlive(t *testing.T) {
 			synctest.Wait()
 		}
 		wg.Wait()
-		running, err := f.running(t.Context(), ollamatest.TinyModel)
+		running, err := f.members[0].running(t.Context(), ollamatest.TinyModel)
 		if err != nil || time.Until(running.ExpiresAt) < 9*time.Hour || fake.Seen().Loads != 1 {
 			t.Errorf("a load with keep_alive 10h that finds another under way: %+v, %v, %d loads; want it kept, and 1 load", running, err, fake.Seen().Loads)
 		}
@@ -530,7 +533,7 @@ func TestOneBrokenModelIsListedWithTheOthers(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		missing := ollamatest.Status("missing", http.StatusNotFound, "application/json", `{"error":"model 'tiny' not found"}`)
 		f, _ := start(t, ollamatest.Script{Version: "0.17.4", Faults: map[string]ollamatest.Fault{"/api/show": missing}}, Options{})
-		if models, err := f.Models(t.Context()); err != nil || len(models) != 2 {
+		if models, _, err := f.Models(t.Context()); err != nil || len(models) != 2 {
 			t.Errorf("Models where show fails: got %d, %v; want both, of unknown capabilities", len(models), err)
 		}
 	})

@@ -2,10 +2,13 @@ package fleet
 
 import (
 	"context"
+	"slices"
 	"sort"
 	"time"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet/health"
+	"ollama-mcp/ollama/fleet/queue"
 )
 
 // Running is a loaded model.
@@ -15,45 +18,114 @@ type Running struct {
 	Host      string
 }
 
-// Running lists the loaded models by name, also those that are not installed any more. The
-// slice is the caller's.
+// Running lists the loaded models by name and host, also those that are not installed any
+// more. Hosts that do not answer are left out, if another does. The slice is the caller's.
 func (f *Fleet) Running(ctx context.Context) ([]Running, error) {
-	all, err := f.ps.get(ctx)
+	g, err := gather(ctx, f, nil, func(ctx context.Context, h *member) ([]ollama.Running, error) {
+		all, err := h.ps.get(ctx)
+		return all, h.fail(ctx, "", err)
+	})
 	if err != nil {
-		return nil, f.fail(ctx, "", err)
+		return nil, err
 	}
-	running := make([]Running, len(all))
-	for i, r := range all {
-		running[i] = Running{r, canonical(r.Name), f.host.Client.Name()}
+	running := []Running{}
+	for _, a := range g.answers {
+		for _, r := range a.answer {
+			running = append(running, Running{r, canonical(r.Name), a.host.Client.Name()})
+		}
 	}
-	sort.Slice(running, func(i, j int) bool { return running[i].Canonical < running[j].Canonical })
+	sort.SliceStable(running, func(i, j int) bool { return running[i].Canonical < running[j].Canonical })
 	return running, nil
 }
 
-// HostStatus is how a host is.
+// Probe asks the hosts who they are, until one answers: its version of Ollama and how many
+// models it has. The error is that of the first.
+func (f *Fleet) Probe(ctx context.Context) (version string, models int, err error) {
+	type answer struct {
+		version string
+		models  int
+	}
+	g, err := gather(ctx, f, nil, func(ctx context.Context, h *member) (answer, error) {
+		version, err := h.Client.Version(ctx)
+		if err != nil {
+			return answer{}, h.fail(ctx, "", err)
+		}
+		tags, err := h.tags.get(ctx)
+		return answer{version, len(tags)}, h.fail(ctx, "", err)
+	})
+	if len(g.answers) == 0 {
+		return "", 0, err
+	}
+	return g.answers[0].answer.version, g.answers[0].answer.models, err
+}
+
+// HostStatus is how a host is, and what it and the fleet do there at the moment.
 type HostStatus struct {
 	Name    string
 	Address string // the base URL
-	Version string // Ollama's; "" when it does not answer
-	Err     error  // why it does not
+	Tags    []string
+
+	State   health.State
+	Since   time.Time      // when State began
+	Why     string         // of State; "" when the host is up
+	Breaker health.Breaker // whether calls are sent
+	Failure error          // the latest that counted against the host; nil when there was none
+
+	Version string                // Ollama's; "" when it does not answer
+	Err     error                 // why it does not
+	Loaded  []InMemory            // by name; nil when the host did not say
+	Loading []ollama.Name         // the models that this fleet loads, by name; they are not among Loaded
+	Calls   map[ollama.Name]Calls // of the models that have any
+	Lines   []Line                // of the models that have calls that run or wait, by name
 }
 
-// hostPatience bounds how long Hosts waits for a host.
-const hostPatience = 3 * time.Second
+// InMemory is a loaded model.
+type InMemory struct {
+	ollama.Running
+	Canonical ollama.Name
+}
 
-// Hosts asks every host who it is. One that does not answer is listed with its error.
+// Calls are how many calls of this fleet a model has.
+type Calls struct {
+	Running int // sent to Ollama
+	Waiting int // for the model to be loaded, or for a slot
+}
+
+// Line is the line before a model.
+type Line struct {
+	Model ollama.Name
+	queue.Stats
+}
+
+// Hosts asks every host who it is and what it has loaded, by name, and says what is known of
+// it. One that does not answer soon is listed with its error.
 func (f *Fleet) Hosts(ctx context.Context) []HostStatus {
-	ctx, cancel := context.WithTimeout(ctx, hostPatience)
-	defer cancel()
-	s := HostStatus{Name: f.host.Client.Name(), Address: f.host.Address}
-	version, err := f.host.Client.Version(ctx)
-	s.Version, s.Err = version, f.fail(ctx, "", err)
-	return []HostStatus{s}
+	members, done := f.use(nil)
+	defer done()
+	all, _ := askEach(ctx, members, func(ctx context.Context, h *member) (HostStatus, error) { return h.status(ctx), nil })
+	return all
 }
 
-// changed tells that what is loaded or installed has changed by our doing.
-func (f *Fleet) changed() {
-	if f.opts.Changed != nil {
-		f.opts.Changed()
+func (h *member) status(ctx context.Context) HostStatus {
+	s := HostStatus{Name: h.Client.Name(), Address: h.Address, Tags: h.Tags}
+	var running []ollama.Running
+	if s.Version, s.Err = h.Client.Version(ctx); s.Err == nil {
+		running, s.Err = h.ps.get(ctx)
 	}
+	s.Loading, s.Calls, s.Lines = h.work() // after ps, so that a load which has just begun is among them
+	known := h.watcher.Snapshot()
+	s.State, s.Since, s.Why, s.Breaker, s.Failure = known.State, known.Since, known.Why, known.Breaker, known.Failure
+	if s.Err != nil {
+		s.Err = h.fail(ctx, "", s.Err)
+		return s
+	}
+	s.Loaded = []InMemory{}
+	for _, r := range running {
+		// Ollama lists a model as running while it still loads (0.17.4, server/sched.go).
+		if name := canonical(r.Name); !slices.Contains(s.Loading, name) {
+			s.Loaded = append(s.Loaded, InMemory{r, name})
+		}
+	}
+	sort.Slice(s.Loaded, func(i, j int) bool { return s.Loaded[i].Canonical < s.Loaded[j].Canonical })
+	return s
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/ollamatest"
@@ -22,7 +23,7 @@ func TestRunningAndHosts(t *testing.T) {
 		if len(all) != 1 || err != nil || all[0].Canonical != "tiny:latest" || all[0].Host == "" {
 			t.Errorf("Running() after a load = %+v, %v, want tiny:latest", all, err)
 		}
-		if _, err := f.Unload(t.Context(), "tiny:latest", Watch{}); err != nil {
+		if _, _, err := f.Unload(t.Context(), "tiny:latest", "", Watch{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := f.Copy(t.Context(), "tiny:latest", "two:latest"); err != nil {
@@ -34,7 +35,7 @@ func TestRunningAndHosts(t *testing.T) {
 		if _, err := f.Show(t.Context(), "nowhere:latest", false); !isKind(err, ollama.MissingModel) {
 			t.Errorf("Show(nowhere) = %v, want %s", err, ollama.MissingModel)
 		}
-		f.Close() // waits for the load, which tells of itself last
+		synctest.Wait() // the load tells of itself last
 		if changes := changes.Load(); changes != 3 {
 			t.Errorf("a load, an unload and a copy were told as %d changes, want 3", changes)
 		}

@@ -30,8 +30,8 @@ func TestPullTellsHowFarItIs(t *testing.T) {
 		var states []ollama.TransferState
 		var at []time.Duration
 		begin := time.Now()
-		got, err := f.Pull(t.Context(), "BIG", func(s ollama.TransferState) {
-			if m, err := f.Find(t.Context(), "big:latest"); s.Phase == ollama.PhaseDone && (m == nil || err != nil) {
+		got, err := f.Pull(t.Context(), "BIG", "", func(s ollama.TransferState) {
+			if m, err := f.Find(t.Context(), "big:latest", ""); s.Phase == ollama.PhaseDone && (m == nil || err != nil) {
 				t.Errorf("done while tags has %v, %v", m, err)
 			}
 			states, at = append(states, s), append(at, time.Since(begin))
@@ -75,7 +75,7 @@ func TestPullsShareOneTransfer(t *testing.T) {
 					defer cancel()
 					want = context.DeadlineExceeded
 				}
-				if _, err := f.Pull(ctx, []string{"big", "BIG:latest", "registry.ollama.ai/library/Big"}[i%3], unwatched); !errors.Is(err, want) {
+				if _, err := f.Pull(ctx, []string{"big", "BIG:latest", "registry.ollama.ai/library/Big"}[i%3], "", unwatched); !errors.Is(err, want) {
 					t.Errorf("Pull %d: got %v, want %v", i, err, want)
 				}
 			})
@@ -92,7 +92,7 @@ func TestPullEndsWithItsLastCaller(t *testing.T) {
 		f, fake := start(t, big(ollamatest.FakePull{}), Options{})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		_, err := f.Pull(ctx, "big", unwatched)
+		_, err := f.Pull(ctx, "big", "", unwatched)
 		var off *TransferError
 		if !errors.As(err, &off) || !errors.Is(err, context.DeadlineExceeded) || off.State.Done < 15e6 || off.State.Total < 20e6 {
 			t.Fatalf("Pull given up after 2 of 4 s: got %+v, want a TransferError with about half", err)
@@ -102,7 +102,7 @@ func TestPullEndsWithItsLastCaller(t *testing.T) {
 			t.Errorf("the pull that nobody waits for: %d aborts, want 1", n)
 		}
 		begin := time.Now()
-		if _, err := f.Pull(t.Context(), "big", unwatched); err != nil || time.Since(begin) > 3*time.Second {
+		if _, err := f.Pull(t.Context(), "big", "", unwatched); err != nil || time.Since(begin) > 3*time.Second {
 			t.Errorf("Pull again: %v after %v, want it to go on from there", err, time.Since(begin))
 		}
 	})
@@ -112,13 +112,13 @@ func TestBrokenPullResumes(t *testing.T) {
 	for _, said := range []string{"", "max retries exceeded: unexpected EOF"} {
 		inBubble(t, func(t *testing.T) {
 			f, _ := start(t, big(ollamatest.FakePull{StopAt: 0.6, Error: said}), Options{})
-			_, err := f.Pull(t.Context(), "big", unwatched)
+			_, err := f.Pull(t.Context(), "big", "", unwatched)
 			var off *TransferError
 			if !errors.As(err, &off) || off.State.Done != 24e6 || off.Op != "pull" {
 				t.Fatalf("Pull cut at 60 %% (%q): got %+v, want a TransferError with 24 MB", said, err)
 			}
 			first := int64(-1)
-			got, err := f.Pull(t.Context(), "big", func(s ollama.TransferState) {
+			got, err := f.Pull(t.Context(), "big", "", func(s ollama.TransferState) {
 				if first < 0 && s.Done > 0 {
 					first = s.Done
 				}
@@ -135,7 +135,7 @@ func TestPullJoinsOneThatIsGivenUp(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, fake := start(t, big(ollamatest.FakePull{StopAt: 0.6, Error: "context canceled"}), Options{})
 		var before ollama.TransferState
-		got, err := f.Pull(t.Context(), "big", func(s ollama.TransferState) {
+		got, err := f.Pull(t.Context(), "big", "", func(s ollama.TransferState) {
 			if s.Done < before.Done || s.Total < before.Total {
 				t.Errorf("told %+v after %+v, want no less", s, before)
 			}
@@ -149,7 +149,7 @@ func TestPullJoinsOneThatIsGivenUp(t *testing.T) {
 		always := ollamatest.Status("given up", http.StatusOK, "application/x-ndjson", `{"error":"context canceled"}`, ollama.Busy)
 		f, fake := start(t, ollamatest.Script{Faults: map[string]ollamatest.Fault{"/api/pull": always}}, Options{})
 		begin := time.Now()
-		_, err := f.Pull(t.Context(), "big", unwatched)
+		_, err := f.Pull(t.Context(), "big", "", unwatched)
 		if took := time.Since(begin); !isKind(err, ollama.Busy) || took > 10*time.Second {
 			t.Errorf("Pull that is given up each time: %v after %s and %d requests; want busy, soon", err, took, fake.Seen().Requests["/api/pull"])
 		}
@@ -159,16 +159,16 @@ func TestPullJoinsOneThatIsGivenUp(t *testing.T) {
 func TestPullOfNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, fake := start(t, ollamatest.Script{}, Options{NoCloud: true})
-		if _, err := f.Pull(t.Context(), "nowhere", unwatched); !isKind(err, ollama.MissingModel) {
+		if _, err := f.Pull(t.Context(), "nowhere", "", unwatched); !isKind(err, ollama.MissingModel) {
 			t.Errorf("Pull of an unknown model: got %v, want missing_model", err)
 		}
 		asked := fake.Seen().Requests["/api/pull"]
 		var cloud *CloudError
-		if _, err := f.Pull(t.Context(), "big:cloud", unwatched); !errors.As(err, &cloud) {
+		if _, err := f.Pull(t.Context(), "big:cloud", "", unwatched); !errors.As(err, &cloud) {
 			t.Errorf("Pull of a cloud model with NoCloud: got %v, want a CloudError", err)
 		}
 		var registry *ollama.RegistryError
-		if _, err := f.Pull(t.Context(), "10.0.0.1/x/y", unwatched); !errors.As(err, &registry) || fake.Seen().Requests["/api/pull"] != asked {
+		if _, err := f.Pull(t.Context(), "10.0.0.1/x/y", "", unwatched); !errors.As(err, &registry) || fake.Seen().Requests["/api/pull"] != asked {
 			t.Errorf("Pull from a registry that is not allowed: got %v, want a RegistryError before any request", err)
 		}
 	})
@@ -197,8 +197,8 @@ func TestLibraryChecksWhatOllamaSays(t *testing.T) {
 			t.Errorf("told that it is done")
 		}
 	}
-	_, pullErr := f.Pull(t.Context(), "other", done)
-	_, createErr := f.Create(t.Context(), &ollama.CreateRequest{Model: "other:latest", From: "tiny:latest"}, done)
+	_, pullErr := f.Pull(t.Context(), "other", "", done)
+	_, createErr := f.Create(t.Context(), &ollama.CreateRequest{Model: "other:latest", From: "tiny:latest"}, "", done)
 	_, deleteErr := f.Delete(t.Context(), "tiny:latest", Watch{})
 	for op, err := range map[string]error{"pull": pullErr, "create": createErr, "delete": deleteErr} {
 		if !isKind(err, ollama.Failed) {
@@ -216,7 +216,7 @@ func TestDeleteUnloadsFirst(t *testing.T) {
 		if _, err := f.Delete(t.Context(), "a:latest", Watch{}); err != nil || fake.Seen().Unloads != 1 {
 			t.Errorf("Delete of what runs: %v after %d unloads, want 1", err, fake.Seen().Unloads)
 		}
-		models, err := f.Models(t.Context())
+		models, _, err := f.Models(t.Context())
 		if err != nil || len(models) != 1 || models[0].Canonical != "c:latest" {
 			t.Errorf("Models after two deletes = %+v, %v; want c alone", models, err)
 		}
@@ -231,17 +231,17 @@ func TestNamesAreForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, _ := start(t, ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "a"}, {Name: "b"}}}, Options{})
 		suspect := func() bool {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			return f.state("b:latest").suspect
+			f.members[0].mu.Lock()
+			defer f.members[0].mu.Unlock()
+			return f.members[0].state("b:latest").suspect
 		}
 		for what, change := range map[string]func() error{
 			"copy over it": func() error { _, err := f.Copy(t.Context(), "a:latest", "b:latest"); return err },
 			"create over it": func() error {
-				_, err := f.Create(t.Context(), &ollama.CreateRequest{Model: "b:latest", From: "a:latest"}, unwatched)
+				_, err := f.Create(t.Context(), &ollama.CreateRequest{Model: "b:latest", From: "a:latest"}, "", unwatched)
 				return err
 			},
-			"pull": func() error { _, err := f.Pull(t.Context(), "b", unwatched); return err },
+			"pull": func() error { _, err := f.Pull(t.Context(), "b", "", unwatched); return err },
 			"delete, and copy again": func() error {
 				_, deleted := f.Delete(t.Context(), "b:latest", Watch{})
 				forgotten := suspect()
@@ -251,7 +251,7 @@ func TestNamesAreForgotten(t *testing.T) {
 				return nil
 			},
 		} {
-			f.fresh("b:latest")
+			f.members[0].fresh("b:latest")
 			if err := change(); err != nil || !suspect() {
 				t.Errorf("%s: %v, forgotten %v; want it forgotten", what, err, suspect())
 			}
@@ -285,11 +285,11 @@ func TestDeleteOfModelInUse(t *testing.T) {
 func TestCreatePullsNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, fake := start(t, big(ollamatest.FakePull{}), Options{})
-		_, err := f.Create(t.Context(), &ollama.CreateRequest{Model: "made:latest", From: "big:latest"}, unwatched)
+		_, err := f.Create(t.Context(), &ollama.CreateRequest{Model: "made:latest", From: "big:latest"}, "", unwatched)
 		if !isKind(err, ollama.MissingModel) || fake.Seen().Downloads != 0 || fake.Seen().Requests["/api/create"] != 0 {
 			t.Errorf("Create from what is not installed: got %v, %d downloads; want missing_model, none", err, fake.Seen().Downloads)
 		}
-		got, err := f.Create(t.Context(), &ollama.CreateRequest{Model: "made:latest", From: "tiny:latest", System: "Be brief."}, unwatched)
+		got, err := f.Create(t.Context(), &ollama.CreateRequest{Model: "made:latest", From: "tiny:latest", System: "Be brief."}, "", unwatched)
 		if err != nil || got.Model == nil {
 			t.Fatalf("Create: got %+v, %v", got, err)
 		}

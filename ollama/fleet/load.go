@@ -20,6 +20,7 @@ type loadKey struct {
 // when the request that caused it goes away, so a load runs in the fleet's life and not
 // in a caller's.
 type load struct {
+	last time.Duration // that it took the last time, 0 when nobody knows
 	done chan struct{} // closed when what follows is final
 
 	running *ollama.Running // how the model is loaded now; nil when ps does not list it
@@ -31,6 +32,7 @@ type LoadRequest struct {
 	Model     ollama.Name
 	KeepAlive string // a Go duration, not 0: that unloads; "" leaves Ollama's own
 	Options   *ollama.Options
+	Host      string // where; "" is where calls on the model would go
 }
 
 // Loaded is what a load came to.
@@ -42,28 +44,39 @@ type Loaded struct {
 	Remote        bool          // ollama.com runs the model: there was nothing to load
 }
 
-// Load loads a model and waits for it. A caller that gives up does not stop the load. It is
-// asked of Ollama even when the model is loaded already, so that keep_alive takes effect.
+// Load loads a model where calls on it would go, or on a named host, and waits for it. A caller
+// that gives up does not stop the load. It is asked of Ollama even when the model is loaded
+// already, so that keep_alive takes effect. Errors are as of Generate.
 func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, error) {
-	start := time.Now()
+	need := need{op: "load", model: r.Model, host: r.Host}
 	var err error
-	if r.Options, err = f.pinned(r.Model, r.Options); err != nil {
+	if need.options, err = f.opts.pinned(r.Model, r.Options); err != nil {
 		return nil, err
 	}
-	r.KeepAlive = f.keepAlive(r.Model, r.KeepAlive)
-	shown, err := f.describe(ctx, r.Model)
+	r.Options = need.options
+	var l *Loaded
+	err = f.try(ctx, &need, func(v *visit) (err error) {
+		l, err = v.load(v.ctx, r, w)
+		return err
+	})
+	return l, err
+}
+
+func (h *member) load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, error) {
+	start := time.Now()
+	r.KeepAlive = h.opts.keepAlive(r.Model, r.KeepAlive)
+	shown, err := h.describe(ctx, r.Model)
 	if err != nil {
 		return nil, err
 	}
 	if shown.RemoteHost != "" {
-		return &Loaded{Host: f.host.Client.Name(), Remote: true}, nil
+		return &Loaded{Host: h.Client.Name(), Remote: true}, nil
 	}
-	w.phase(Loading)
-	running, err := f.await(ctx, r, isEmbedding(shown.Capabilities))
+	running, err := h.await(ctx, r, isEmbedding(shown.Capabilities), w)
 	if err != nil {
 		return nil, err
 	}
-	l := &Loaded{Host: f.host.Client.Name(), Took: time.Since(start)}
+	l := &Loaded{Host: h.Client.Name(), Took: time.Since(start)}
 	if running != nil {
 		l.ContextLength, l.VRAM = running.ContextLength, running.SizeVRAM
 	}
@@ -73,30 +86,30 @@ func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, erro
 // ready makes sure that a model is loaded with the options that a call will send, so
 // that a caller who gives up never takes a load down with it. It returns those options.
 // keep_alive is the call's own to send.
-func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Options, error) {
+func (h *member) ready(ctx context.Context, n *need, w Watch) (Place, *ollama.Options, error) {
 	start := time.Now()
-	p := Place{Host: f.host.Client.Name()}
-	w.phase(Queued)
-	if l := f.current(n.model); l != nil && n.options.LoadTime() == nil {
+	p := Place{Host: h.Client.Name()}
+	if l := h.current(n.model); l != nil && n.options.LoadTime() == nil {
 		// It suits whatever its options are, and a load of our own would undo it.
+		w.expect(l.last)
 		w.phase(Loading)
 		if l.wait(ctx); ctx.Err() != nil {
 			return p, nil, ctx.Err()
 		}
 		p.LoadWait = time.Since(start)
 	}
-	running, err := f.inUse(ctx, n.model)
+	running, err := h.inUse(ctx, n.model)
 	if err != nil {
 		return p, nil, err
 	}
 	// Ollama lists a model as running while it still loads (0.17.4, server/sched.go).
-	if running != nil && f.current(n.model) == nil {
-		if options, ok := f.fitting(n, running); ok {
+	if running != nil && h.current(n.model) == nil {
+		if options, ok := h.fitting(n, running); ok {
 			p.ContextLength = running.ContextLength
 			return p, options, nil
 		}
 	}
-	shown, err := f.describe(ctx, n.model)
+	shown, err := h.describe(ctx, n.model)
 	if err != nil {
 		return p, nil, err
 	}
@@ -104,12 +117,11 @@ func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Opti
 		p.ContextLength = shown.ContextLength() // num_ctx is not for these
 		return p, n.options, nil
 	}
-	if err := f.fits(ctx, &n, contextOf(n.options, shown)); err != nil {
+	if err := h.fits(ctx, n, contextOf(n.options, shown)); err != nil {
 		return p, nil, err
 	}
-	w.phase(Loading)
-	r := LoadRequest{Model: n.model, Options: n.options, KeepAlive: f.keepAlive(n.model, "")}
-	if running, err = f.await(ctx, r, isEmbedding(shown.Capabilities)); err != nil {
+	r := LoadRequest{Model: n.model, Options: n.options, KeepAlive: h.opts.keepAlive(n.model, "")}
+	if running, err = h.await(ctx, r, isEmbedding(shown.Capabilities), w); err != nil {
 		return p, nil, err
 	}
 	if running != nil {
@@ -121,8 +133,11 @@ func (f *Fleet) ready(ctx context.Context, n need, w Watch) (Place, *ollama.Opti
 
 // await joins the load of r, or starts it, and waits until it is done or ctx ends. It
 // returns how the model is loaded then, nil when ps does not list it.
-func (f *Fleet) await(ctx context.Context, r LoadRequest, embedding bool) (*ollama.Running, error) {
-	return f.join(r, embedding).wait(ctx)
+func (h *member) await(ctx context.Context, r LoadRequest, embedding bool, w Watch) (*ollama.Running, error) {
+	l := h.join(r, embedding)
+	w.expect(l.last)
+	w.phase(Loading)
+	return l.wait(ctx)
 }
 
 // wait is await for a load that runs already.
@@ -136,10 +151,10 @@ func (l *load) wait(ctx context.Context) (*ollama.Running, error) {
 }
 
 // current returns a load of the model that runs, with whatever options, or nil.
-func (f *Fleet) current(model ollama.Name) *load {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for key, l := range f.loads {
+func (h *member) current(model ollama.Name) *load {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key, l := range h.loads {
 		if key.model == model {
 			return l
 		}
@@ -148,43 +163,90 @@ func (f *Fleet) current(model ollama.Name) *load {
 }
 
 // join returns the running load of r, starting it when there is none.
-func (f *Fleet) join(r LoadRequest, embedding bool) *load {
+func (h *member) join(r LoadRequest, embedding bool) *load {
 	options, _ := json.Marshal(r.Options.LoadTime()) // plain numbers: cannot fail
 	key := loadKey{r.Model, string(options), r.KeepAlive}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if l := f.loads[key]; l != nil {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l := h.loads[key]; l != nil {
 		return l
 	}
-	l := &load{done: make(chan struct{})}
-	f.loads[key] = l
-	f.wg.Go(func() {
-		l.running, l.err = f.bring(r, embedding)
-		f.mu.Lock()
-		delete(f.loads, key)
-		f.mu.Unlock()
+	l := &load{last: h.took[h.known.models[r.Model].Digest], done: make(chan struct{})}
+	h.loads[key] = l
+	h.publish()
+	h.wg.Go(func() {
+		over := h.watcher.Load()
+		l.running, l.err = h.bring(r, embedding)
+		h.mu.Lock()
+		delete(h.loads, key)
+		h.publish()
+		h.mu.Unlock()
+		over()
 		close(l.done)
-		f.changed()
+		h.fleet.changed()
 	})
 	return l
 }
 
 // bring loads a model and notes what is known of it then, whether or not a caller still
 // waits. It returns how the model is loaded, nil when ps does not list it.
-func (f *Fleet) bring(r LoadRequest, embedding bool) (*ollama.Running, error) {
-	before, err := f.running(f.life, r.Model)
+func (h *member) bring(r LoadRequest, embedding bool) (*ollama.Running, error) {
+	select {
+	case h.turn <- struct{}{}:
+		defer func() { <-h.turn }()
+	case <-h.life.Done():
+		return nil, h.life.Err()
+	}
+	before, err := h.running(h.life, r.Model)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.host.Client.Load(f.life, r.Model, embedding, r.KeepAlive, r.Options.LoadTime()); err != nil {
-		return nil, f.fail(f.life, r.Model, err)
+	if before == nil {
+		h.makeRoom()
+	}
+	start := time.Now()
+	err = h.Client.Load(h.life, r.Model, embedding, r.KeepAlive, r.Options.LoadTime())
+	h.opts.Observe.loaded(h.Client.Name(), r.Model, time.Since(start), err)
+	if err != nil {
+		return nil, h.fail(h.life, r.Model, err)
 	}
 	if before == nil {
-		f.fresh(r.Model)
+		h.fresh(r.Model)
 	}
-	running, err := f.running(f.life, r.Model)
+	running, err := h.running(h.life, r.Model)
 	if running != nil {
-		f.loadedWith(r.Options.LoadTime(), running)
+		h.loadedWith(r.Options.LoadTime(), running)
+		if before == nil {
+			h.mu.Lock()
+			h.took[running.Digest] = time.Since(start)
+			h.mu.Unlock()
+		}
 	}
 	return running, err
+}
+
+// makeRoom unloads the idle model that has not been wanted for longest, where the host holds
+// no more of them: Ollama would choose one by its size, and wait for calls that are to come.
+// Without success the load takes its course all the same.
+func (h *member) makeRoom() {
+	if h.MaxLoaded <= 0 {
+		return
+	}
+	all, err := h.ps.get(h.life)
+	if err != nil || len(all) < h.MaxLoaded {
+		return
+	}
+	h.mu.Lock()
+	var idle *ollama.Running
+	var since time.Time
+	for i := range all {
+		before := h.fleet.uses.before(all[i].Digest)
+		if h.known.visits[all[i].Digest] == nil && (idle == nil || before.Before(since)) {
+			idle, since = &all[i], before
+		}
+	}
+	h.mu.Unlock()
+	if idle != nil {
+		h.unload(h.life, canonical(idle.Name), Watch{})
+	}
 }

@@ -10,17 +10,17 @@ import (
 )
 
 // running returns how a model is loaded, or nil.
-func (f *Fleet) running(ctx context.Context, model ollama.Name) (*ollama.Running, error) {
-	all, err := f.ps.get(ctx)
+func (h *member) running(ctx context.Context, model ollama.Name) (*ollama.Running, error) {
+	all, err := h.ps.get(ctx)
 	if err != nil {
-		return nil, f.fail(ctx, model, err)
+		return nil, h.fail(ctx, model, err)
 	}
 	if len(all) == 0 {
 		return nil, nil
 	}
 	i := slices.IndexFunc(all, func(r ollama.Running) bool { return canonical(r.Name) == model })
 	if i < 0 { // a copy of a loaded model runs with it, and ps lists one of them alone
-		digest, err := f.digest(ctx, model)
+		digest, err := h.digest(ctx, model)
 		if err != nil {
 			return nil, err
 		}
@@ -38,27 +38,34 @@ const recent = time.Second
 // inUse is running, but asks nothing while a call of ours is being answered: Ollama unloads
 // or reloads no model that works (0.17.4, server/sched.go). Only a call that waits for its
 // first token can have let another program do so since; hence recent.
-func (f *Fleet) inUse(ctx context.Context, model ollama.Name) (*ollama.Running, error) {
+func (h *member) inUse(ctx context.Context, model ollama.Name) (*ollama.Running, error) {
 	now := time.Now()
-	f.mu.Lock()
-	if t := f.traffic[model]; t != nil && t.answering > 0 && now.Sub(t.asked) < recent {
-		defer f.mu.Unlock()
+	h.mu.Lock()
+	if t := h.traffic[model]; t != nil && t.answering > 0 && now.Sub(t.asked) < recent {
+		defer h.mu.Unlock()
 		return t.running, nil
 	}
-	f.mu.Unlock()
-	running, err := f.running(ctx, model)
+	h.mu.Unlock()
+	running, err := h.running(ctx, model)
 	if running != nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		t := f.state(model)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		t := h.state(model)
 		t.running, t.asked = running, now
 	}
 	return running, err
 }
 
+// moving reports whether a call on the model was answered within recent.
+func (v *visit) moving() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return time.Since(v.state(v.model).moved) < recent
+}
+
 // digest names the content of an installed model, "" when it is not installed.
-func (f *Fleet) digest(ctx context.Context, model ollama.Name) (string, error) {
-	m, err := f.Find(ctx, model)
+func (h *member) digest(ctx context.Context, model ollama.Name) (string, error) {
+	m, err := h.find(ctx, model)
 	if m == nil {
 		return "", err
 	}
@@ -70,27 +77,29 @@ func (f *Fleet) digest(ctx context.Context, model ollama.Name) (string, error) {
 // program has reloaded the model since.
 type loadOptions struct {
 	options       *ollama.Options
+	spelt         string
 	contextLength int
 }
 
 // loadedWith remembers the load-time options of a load that ended well.
-func (f *Fleet) loadedWith(options *ollama.Options, running *ollama.Running) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (h *member) loadedWith(options *ollama.Options, running *ollama.Running) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer h.publish()
 	if options == nil {
-		delete(f.loaded, running.Digest)
+		delete(h.loaded, running.Digest)
 		return
 	}
-	f.loaded[running.Digest] = loadOptions{options, running.ContextLength}
+	h.loaded[running.Digest] = loadOptions{options, spelt(options), running.ContextLength}
 }
 
 // fitting returns the options with which a call on a loaded model makes it reload nothing:
 // a call that names no load-time options gets those that the model was loaded with here. It
 // reports false when the call wants others.
-func (f *Fleet) fitting(n need, running *ollama.Running) (*ollama.Options, bool) {
-	f.mu.Lock()
-	loaded, known := f.loaded[running.Digest]
-	f.mu.Unlock()
+func (h *member) fitting(n *need, running *ollama.Running) (*ollama.Options, bool) {
+	h.mu.Lock()
+	loaded, known := h.loaded[running.Digest]
+	h.mu.Unlock()
 	known = known && loaded.contextLength == running.ContextLength
 	want := n.options.LoadTime()
 	switch {

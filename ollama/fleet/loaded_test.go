@@ -25,7 +25,7 @@ func TestModelWedgedBeforeTheStartRecovers(t *testing.T) {
 		if fake.Wedge(ollamatest.TinyModel) == 0 {
 			t.Fatal("the fake had no slot to lose")
 		}
-		f := New([]Host{before.host}, Options{})
+		f := New([]Host{before.members[0].Host}, Options{})
 		defer f.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
@@ -40,7 +40,7 @@ func TestModelWedgedBeforeTheStartRecovers(t *testing.T) {
 func TestModelBusyForAnotherProgramIsWaitedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		other, _ := start(t, ollamatest.Script{TokenDelay: 10 * time.Second, TokenCount: 30}, Options{})
-		f := New([]Host{other.host}, Options{})
+		f := New([]Host{other.members[0].Host}, Options{})
 		defer f.Close()
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -164,11 +164,11 @@ func TestCopyOfALoadedModel(t *testing.T) {
 			{Name: "m", Digest: "same", Loaded: true}, {Name: "copy", Digest: "same"}, {Name: "other", Digest: "other"},
 		}}, Options{})
 		for model, want := range map[ollama.Name]bool{"m:latest": true, "copy:latest": true, "other:latest": false} {
-			if got, err := f.running(t.Context(), model); err != nil || (got != nil) != want {
+			if got, err := f.members[0].running(t.Context(), model); err != nil || (got != nil) != want {
 				t.Errorf("running(%s) = %v, %v; want loaded: %v", model, got, err, want)
 			}
 		}
-		models, err := f.Models(t.Context())
+		models, _, err := f.Models(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 
@@ -18,12 +19,13 @@ const (
 	Vision     = "vision"     // takes images
 )
 
-// Model is an installed model.
+// Model is an installed model: what hosts have under one name with one content.
 type Model struct {
 	ollama.Model
 	Canonical ollama.Name
-	Host      string
-	Loaded    *ollama.Running // nil when it is not loaded
+	Hosts     []string        // by name, those that have it
+	LoadedOn  []string        // of these
+	Loaded    *ollama.Running // on the first of them; nil when it is not loaded
 }
 
 // Remote reports whether ollama.com runs the model.
@@ -47,35 +49,76 @@ func isEmbedding(capabilities []string) bool {
 	return slices.Contains(capabilities, Embedding) && !slices.Contains(capabilities, Completion)
 }
 
-// Models lists the installed models by name, with their capabilities and what is loaded.
+// Models lists the installed models by name, with their capabilities and what is loaded. A
+// name that stands for other content on other hosts is listed once for each. silent are the
+// hosts that may have more.
+//
 // On hosts that list no capabilities they come from show, in parallel, kept by digest.
 // The slice is the caller's; what its elements refer to must not be changed.
-func (f *Fleet) Models(ctx context.Context) ([]Model, error) {
-	models, err := f.models.get(ctx)
-	return slices.Clone(models), err
+func (f *Fleet) Models(ctx context.Context) (models []Model, silent []Silent, err error) {
+	g, err := gather(ctx, f, nil, func(ctx context.Context, h *member) ([]Model, error) { return h.models.get(ctx) })
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(g.answers) == 1 {
+		return slices.Clone(g.answers[0].answer), g.silent, nil
+	}
+	return merged(g.answers), g.silent, nil
 }
 
-func (f *Fleet) list(ctx context.Context) ([]Model, error) {
-	ps := f.ps.join(ctx)
-	tags, err := f.host.Client.Tags(ctx)
+// merged makes one of what is the same on several hosts. The models of each are sorted by
+// name, and so are all.
+func merged(lists []told[[]Model]) []Model {
+	type key struct {
+		name   ollama.Name
+		digest string
+	}
+	at := map[key]int{}
+	var all []Model
+	for _, l := range lists {
+		for i := range l.answer {
+			m := &l.answer[i]
+			k := key{m.Canonical, m.Digest}
+			n, seen := at[k]
+			if !seen {
+				at[k] = len(all)
+				all = append(all, *m)
+				continue
+			}
+			all[n].Hosts = append(slices.Clip(all[n].Hosts), m.Hosts...)
+			all[n].LoadedOn = append(slices.Clip(all[n].LoadedOn), m.LoadedOn...)
+			all[n].Loaded = cmp.Or(all[n].Loaded, m.Loaded)
+		}
+	}
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Canonical < all[j].Canonical })
+	return all
+}
+
+func (h *member) list(ctx context.Context) ([]Model, error) {
+	ps := h.ps.join(ctx)
+	tags, err := h.tags.get(ctx)
 	<-ps.done
 	running := ps.answer
 	if err = cmp.Or(err, ps.err); err != nil {
-		return nil, f.fail(ctx, "", err)
+		return nil, h.fail(ctx, "", err)
 	}
 	loaded := make(map[string]*ollama.Running, len(running)) // by digest: copies of a model run together
 	for i := range running {
 		loaded[running[i].Digest] = &running[i]
 	}
+	host := []string{h.Client.Name()}
 	models := make([]Model, len(tags))
 	for i, t := range tags {
 		n := canonical(t.Name)
-		models[i] = Model{Model: t, Canonical: n, Host: f.host.Client.Name(), Loaded: loaded[t.Digest]}
+		models[i] = Model{Model: t, Canonical: n, Hosts: host, Loaded: loaded[t.Digest]}
+		if models[i].Loaded != nil {
+			models[i].LoadedOn = host
+		}
 	}
-	if err := f.complete(ctx, models); err != nil {
+	if err := h.complete(ctx, models); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(models, func(a, b Model) int { return cmp.Compare(a.Canonical, b.Canonical) })
+	sort.Slice(models, func(i, j int) bool { return models[i].Canonical < models[j].Canonical })
 	return models, nil
 }
 
@@ -83,7 +126,7 @@ func (f *Fleet) list(ctx context.Context) ([]Model, error) {
 const showParallel = 8
 
 // complete fills in the capabilities that tags did not give (before Ollama 0.30).
-func (f *Fleet) complete(ctx context.Context, models []Model) error {
+func (h *member) complete(ctx context.Context, models []Model) error {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, showParallel)
 	errs := make([]error, len(models))
@@ -95,7 +138,7 @@ func (f *Fleet) complete(ctx context.Context, models []Model) error {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			shown, err := f.show(ctx, m.Canonical, m.Digest)
+			shown, err := h.show(ctx, m.Canonical, m.Digest)
 			switch {
 			case isKind(err, ollama.MissingModel), isKind(err, ollama.Invalid), isKind(err, ollama.Failed):
 				return // one that is broken, or gone by now, is no reason to list none
@@ -114,35 +157,35 @@ func (f *Fleet) complete(ctx context.Context, models []Model) error {
 
 // show describes a model by way of the cache. The digest names the content, so an entry
 // never goes stale; one that nothing needs any more costs a few kilobytes.
-func (f *Fleet) show(ctx context.Context, model ollama.Name, digest string) (*ollama.Shown, error) {
-	f.mu.Lock()
-	s := f.shown[digest]
-	f.mu.Unlock()
+func (h *member) show(ctx context.Context, model ollama.Name, digest string) (*ollama.Shown, error) {
+	h.mu.Lock()
+	s := h.shown[digest]
+	h.mu.Unlock()
 	if s != nil {
 		return s, nil
 	}
-	s, err := f.host.Client.Show(ctx, model)
+	s, err := h.Client.Show(ctx, model)
 	if err != nil {
-		return nil, f.fail(ctx, model, err)
+		return nil, h.fail(ctx, model, err)
 	}
-	f.mu.Lock()
-	f.shown[digest] = s
-	f.mu.Unlock()
+	h.mu.Lock()
+	h.shown[digest] = s
+	h.mu.Unlock()
 	return s, nil
 }
 
 // describe asks what a model is. It fails for models that are missing or refused.
-func (f *Fleet) describe(ctx context.Context, model ollama.Name) (*ollama.Shown, error) {
-	s, err := f.host.Client.Show(ctx, model)
+func (h *member) describe(ctx context.Context, model ollama.Name) (*ollama.Shown, error) {
+	s, err := h.Client.Show(ctx, model)
 	if err != nil {
-		return nil, f.fail(ctx, model, err)
+		return nil, h.fail(ctx, model, err)
 	}
-	return s, f.allowed(model, s.RemoteHost)
+	return s, h.opts.allowed(model, s.RemoteHost)
 }
 
 // allowed refuses models that run on ollama.com where the operator does.
-func (f *Fleet) allowed(model ollama.Name, remoteHost string) error {
-	if f.opts.NoCloud && (remoteHost != "" || IsCloudName(model)) {
+func (o *Options) allowed(model ollama.Name, remoteHost string) error {
+	if o.NoCloud && (remoteHost != "" || IsCloudName(model)) {
 		return &CloudError{model}
 	}
 	return nil
@@ -166,9 +209,9 @@ func (e *ChoiceError) Error() string {
 // refuses are as if they were not there; a nil may refuses none.
 func (f *Fleet) Choose(ctx context.Context, named ollama.Name, capability string, may func(ollama.Name) bool) (ollama.Name, error) {
 	if named != "" {
-		return named, f.allowed(named, "")
+		return named, f.opts.allowed(named, "")
 	}
-	models, err := f.Models(ctx)
+	models, _, err := f.Models(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -184,24 +227,21 @@ func (f *Fleet) Choose(ctx context.Context, named ollama.Name, capability string
 		return !m.Can(capability) || f.opts.NoCloud && m.Remote()
 	})
 	loaded := slices.DeleteFunc(slices.Clone(able), func(m Model) bool { return m.Loaded == nil })
+	candidates := names(able)
 	switch {
-	case len(able) == 1:
-		return able[0].Canonical, nil
-	case len(loaded) == 1:
+	case len(candidates) == 1:
+		return candidates[0], nil
+	case len(names(loaded)) == 1:
 		return loaded[0].Canonical, nil
 	}
-	e := &ChoiceError{Capability: capability, Installed: len(models), Restricted: may != nil}
-	for _, m := range able {
-		e.Candidates = append(e.Candidates, m.Canonical)
-	}
-	return "", e
+	return "", &ChoiceError{Capability: capability, Candidates: candidates, Installed: len(names(models)), Restricted: may != nil}
 }
 
-// Probe asks the host who it is: Ollama's version and how many models it has.
-func (f *Fleet) Probe(ctx context.Context) (version string, models int, err error) {
-	if version, err = f.host.Client.Version(ctx); err != nil {
-		return "", 0, f.fail(ctx, "", err)
+// names are the names of models that are sorted by them, each once.
+func names(models []Model) []ollama.Name {
+	var all []ollama.Name
+	for i := range models {
+		all = append(all, models[i].Canonical)
 	}
-	tags, err := f.host.Client.Tags(ctx)
-	return version, len(tags), f.fail(ctx, "", err)
+	return slices.Compact(all)
 }

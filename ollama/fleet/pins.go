@@ -26,19 +26,19 @@ func (e *PinnedError) Error() string {
 
 // pinned returns a call's options with those that are pinned for its model. With
 // AllowNumCtx a call may still have a context of its own; Ollama then loads the model anew.
-func (f *Fleet) pinned(model ollama.Name, o *ollama.Options) (*ollama.Options, error) {
-	pin := f.opts.Pins[model].Options.LoadTime()
+func (o *Options) pinned(model ollama.Name, asks *ollama.Options) (*ollama.Options, error) {
+	pin := o.Pins[model].Options.LoadTime()
 	if pin == nil {
-		return o, nil
+		return asks, nil
 	}
-	asked := o.LoadTime()
+	asked := asks.LoadTime()
 	if asked == nil {
-		return o.WithLoadTime(pin), nil
+		return asks.WithLoadTime(pin), nil
 	}
-	if asked.NumCtx != nil && pin.NumCtx != nil && *asked.NumCtx != *pin.NumCtx && !f.opts.AllowNumCtx {
+	if asked.NumCtx != nil && pin.NumCtx != nil && *asked.NumCtx != *pin.NumCtx && !o.AllowNumCtx {
 		return nil, &PinnedError{Model: model, Pinned: *pin.NumCtx, Asked: *asked.NumCtx}
 	}
-	return o.WithLoadTime(&ollama.Options{
+	return asks.WithLoadTime(&ollama.Options{
 		NumCtx:    cmp.Or(asked.NumCtx, pin.NumCtx),
 		NumBatch:  cmp.Or(pin.NumBatch, asked.NumBatch),
 		NumGPU:    cmp.Or(pin.NumGPU, asked.NumGPU),
@@ -53,6 +53,6 @@ func (f *Fleet) pinned(model ollama.Name, o *ollama.Options) (*ollama.Options, e
 func (f *Fleet) KeepsAlive(model ollama.Name) bool { return f.opts.Pins[model].KeepAlive != "" }
 
 // keepAlive is a call's own, else the one that is pinned.
-func (f *Fleet) keepAlive(model ollama.Name, asked string) string {
-	return cmp.Or(asked, f.opts.Pins[model].KeepAlive)
+func (o *Options) keepAlive(model ollama.Name, asked string) string {
+	return cmp.Or(asked, o.Pins[model].KeepAlive)
 }

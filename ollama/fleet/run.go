@@ -2,45 +2,65 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"time"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet/queue"
+	"ollama-mcp/ollama/fleet/route"
 )
 
 // Generate streams an answer to a prompt; the model is loaded first, see [Fleet.Load].
-// Errors are *[Error], *[CloudError] or the context's.
+// Errors are *[Error], *[PlaceError], *[CloudError] or the context's.
 func (f *Fleet) Generate(ctx context.Context, r *ollama.GenerateRequest, w Watch) iter.Seq2[ollama.Chunk, error] {
 	need := need{op: "generate", model: r.Model, options: r.Options, images: len(r.Images), cut: cuts(r.Truncate)}
 	need.texts = []string{r.Prompt, r.System, r.Suffix}
-	return f.stream(ctx, need, w, func(ctx context.Context, o *ollama.Options) iter.Seq2[ollama.Chunk, error] {
+	need.opening = []string{r.System, r.Prompt}
+	return f.stream(ctx, need, w, func(ctx context.Context, v *visit, o *ollama.Options) iter.Seq2[ollama.Chunk, error] {
 		q := *r
-		q.Options, q.KeepAlive = o, f.keepAlive(r.Model, r.KeepAlive)
-		return f.host.Client.Generate(ctx, &q)
+		q.Options, q.KeepAlive = o, v.opts.keepAlive(r.Model, r.KeepAlive)
+		return v.Client.Generate(ctx, &q)
 	})
 }
 
 // Chat streams the next message of a chat, as Generate does.
 func (f *Fleet) Chat(ctx context.Context, r *ollama.ChatRequest, w Watch) iter.Seq2[ollama.Chunk, error] {
-	need := need{op: "chat", model: r.Model, options: r.Options, cut: cuts(r.Truncate)}
+	need := need{op: "chat", model: r.Model, options: r.Options, cut: cuts(r.Truncate), opening: opening(r.Messages)}
 	for _, m := range r.Messages {
 		need.texts = append(need.texts, m.Content)
 		need.images += len(m.Images)
 	}
-	return f.stream(ctx, need, w, func(ctx context.Context, o *ollama.Options) iter.Seq2[ollama.Chunk, error] {
+	return f.stream(ctx, need, w, func(ctx context.Context, v *visit, o *ollama.Options) iter.Seq2[ollama.Chunk, error] {
 		q := *r
-		q.Options, q.KeepAlive = o, f.keepAlive(r.Model, r.KeepAlive)
-		return f.host.Client.Chat(ctx, &q)
+		q.Options, q.KeepAlive = o, v.opts.keepAlive(r.Model, r.KeepAlive)
+		return v.Client.Chat(ctx, &q)
 	})
 }
 
-// Embed embeds the inputs, in order; the model is loaded first. Errors as in Generate.
-func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, w Watch) (*ollama.EmbedResponse, error) {
-	need := need{op: "embed", model: r.Model, options: r.Options, texts: r.Input, apart: true, cut: cuts(r.Truncate)}
+// opening is the system prompt of a chat and its first message beside that.
+func opening(messages []ollama.Message) []string {
+	o := []string{"", ""}
+	for i, m := range messages {
+		if i == 0 && m.Role == "system" {
+			o[0] = m.Content
+			continue
+		}
+		o[1] = m.Content
+		break
+	}
+	return o
+}
+
+// Embed embeds the inputs, in order; the model is loaded first. It goes to a host that has
+// the content of that digest; "" is what most hosts have. Errors as in Generate.
+func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, digest string, w Watch) (*ollama.EmbedResponse, error) {
+	need := need{op: "embed", model: r.Model, digest: digest, options: r.Options, texts: r.Input, apart: true, cut: cuts(r.Truncate)}
 	var resp *ollama.EmbedResponse
-	err := f.run(ctx, need, w, func(ctx context.Context, o *ollama.Options, _ func() bool) (err error) {
+	err := f.run(ctx, need, w, func(ctx context.Context, v *visit, o *ollama.Options) (err error) {
 		q := *r
-		q.Options, q.KeepAlive = o, f.keepAlive(r.Model, r.KeepAlive)
-		resp, err = f.host.Client.Embed(ctx, &q)
+		q.Options, q.KeepAlive = o, v.opts.keepAlive(r.Model, r.KeepAlive)
+		resp, err = v.Client.Embed(ctx, &q)
 		return err
 	})
 	return resp, err
@@ -50,16 +70,19 @@ func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, w Watch) (*ol
 func cuts(truncate *bool) bool { return truncate == nil || *truncate }
 
 // stream is run for what streams.
-func (f *Fleet) stream(ctx context.Context, n need, w Watch, ask func(context.Context, *ollama.Options) iter.Seq2[ollama.Chunk, error]) iter.Seq2[ollama.Chunk, error] {
+func (f *Fleet) stream(ctx context.Context, n need, w Watch, ask func(context.Context, *visit, *ollama.Options) iter.Seq2[ollama.Chunk, error]) iter.Seq2[ollama.Chunk, error] {
 	return func(yield func(ollama.Chunk, error) bool) {
 		left := false
-		err := f.run(ctx, n, w, func(ctx context.Context, o *ollama.Options, alive func() bool) error {
-			for c, err := range ask(ctx, o) {
+		err := f.run(ctx, n, w, func(ctx context.Context, v *visit, o *ollama.Options) error {
+			for c, err := range ask(ctx, v, o) {
 				if err != nil {
 					return err
 				}
-				if !alive() {
+				if !v.alive() {
 					return context.Canceled
+				}
+				if c.Done != nil {
+					v.finished(c.Done)
 				}
 				if left = !yield(c, nil); left {
 					return context.Canceled
@@ -73,48 +96,133 @@ func (f *Fleet) stream(ctx context.Context, n need, w Watch, ask func(context.Co
 	}
 }
 
-// run makes the model ready and runs a call on it, with the options that the model is
-// loaded with. A call that was ended because the model is wedged is made again after the
-// recovery.
-func (f *Fleet) run(ctx context.Context, n need, w Watch, call func(ctx context.Context, o *ollama.Options, alive func() bool) error) error {
+// callFunc makes a call on a host, with options, in a context that ends when the try does.
+type callFunc func(ctx context.Context, v *visit, o *ollama.Options) error
+
+// run makes a call on a host, with the options that the model is loaded with.
+func (f *Fleet) run(ctx context.Context, n need, w Watch, call callFunc) error {
 	var err error
-	if n.options, err = f.pinned(n.model, n.options); err != nil {
+	if n.options, err = f.opts.pinned(n.model, n.options); err != nil {
 		return err
 	}
-	f.count(n.model, 0, 1)
-	defer f.count(n.model, 0, -1)
-	for recovered := false; ; {
-		p, options, err := f.ready(ctx, n, w)
+	w.phase(Queued)
+	return f.try(ctx, &n, func(v *visit) error { return v.attempt(&n, w, call) })
+}
+
+// try places a call on a host and makes it there; where the law of trying again allows it, on
+// another host after that.
+func (f *Fleet) try(ctx context.Context, n *need, call func(*visit) error) error {
+	f.budget.earn()
+	r := retries{budget: &f.budget}
+	for {
+		v, err := f.place(ctx, n, r.tried)
 		if err != nil {
 			return err
 		}
-		p.Recovered = recovered
-		w.placed(p)
-		if err := f.check(ctx, &n, p); err != nil {
+		began := time.Now()
+		err = v.visited(n, call)
+		f.opts.Observe.ended(v, n, time.Since(began), err)
+		if err == nil || !r.again(ctx, v, err, func(tried []string) bool { return f.elsewhere(ctx, n, tried) }) {
 			return err
 		}
-		w.phase(Prompt)
-		send := func(ctx context.Context, alive func() bool) error {
-			f.count(n.model, 1, -1)
-			defer f.count(n.model, -1, 1)
-			return call(ctx, options, alive)
+		f.opts.Observe.retried(v, n, err)
+	}
+}
+
+// visited makes a call on the host where it is placed, and leaves.
+func (v *visit) visited(n *need, call func(*visit) error) (err error) {
+	err = context.Canceled // what a call is that ends in a panic
+	defer func() { v.leave(err) }()
+	if err = call(v); err != nil && errors.Is(context.Cause(v.ctx), errGone) {
+		err = v.fail(v.ctx, n.model, v.gone(n.op))
+	}
+	return err
+}
+
+// elsewhere reports whether a call can go to a host that it has not been on.
+func (f *Fleet) elsewhere(ctx context.Context, n *need, tried []string) bool {
+	call := n.route(callerOf(ctx), false)
+	call.Except = tried
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, err := route.Choose(f.facts(), call, time.Now())
+	return err == nil
+}
+
+// attempt makes the model ready on the host, waits for a slot and makes the call. When the
+// model is found to be wedged, the call is made again after the recovery.
+func (v *visit) attempt(n *need, w Watch, call callFunc) error {
+	v.count(n.model, 0, 1)
+	defer v.count(n.model, 0, -1)
+	for recovered := false; ; {
+		p, options, err := v.ready(v.ctx, n, w)
+		if err != nil {
+			return err
 		}
-		if p.Remote { // ollama.com's slots are not ours to bring back
-			return f.failRun(ctx, &n, n.sized(send(ctx, func() bool { return true }), p.ContextLength), p.ContextLength)
+		p.Recovered, p.Digest = recovered, v.digest
+		if p.Remote { // ollama.com's slots are not ours to give, nor to bring back
+			return v.send(v.ctx, n, w, p, func(ctx context.Context) error { return call(ctx, v, options) })
 		}
-		r, err := f.guard(ctx, n.model, send)
+		slot, waited, err := v.enter(n, w)
+		if err != nil {
+			return err
+		}
+		r, err := func() (*recovery, error) {
+			defer func() { slot.Leave(v.timing) }() // with none unless the call ended well
+			if waited && !v.moving() {              // others may have made the model go meanwhile
+				if p, options, err = v.ready(v.ctx, n, w); err != nil {
+					return nil, err
+				}
+				p.Recovered, p.Digest = recovered, v.digest
+			}
+			return v.guard(n, func(ctx context.Context) error {
+				return v.send(ctx, n, w, p, func(ctx context.Context) error { return call(ctx, v, options) })
+			})
+		}()
 		if r == nil {
-			return f.failRun(ctx, &n, n.sized(err, p.ContextLength), p.ContextLength)
+			return err
 		}
 		w.phase(Recovering)
 		select {
 		case <-r.done:
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-v.ctx.Done():
+			return v.ctx.Err()
 		}
 		if r.err != nil {
 			return r.err
 		}
-		recovered = recovered || r.unloaded
+		if r.unloaded {
+			recovered = true
+			v.opts.Observe.recovered(v.Client.Name(), n.model)
+		}
 	}
+}
+
+// send checks that the call fits where it is going, and sends it.
+func (v *visit) send(ctx context.Context, n *need, w Watch, p Place, call func(context.Context) error) error {
+	w.placed(p)
+	if err := v.check(ctx, n, p); err != nil {
+		return err
+	}
+	w.phase(Prompt)
+	v.count(n.model, 1, -1)
+	defer v.count(n.model, -1, 1)
+	return v.failRun(ctx, n, n.sized(call(ctx), p.ContextLength), p.ContextLength)
+}
+
+// gone is the error of a call that was ended because the host is down.
+func (v *visit) gone(op string) error {
+	s := v.watcher.Snapshot()
+	return &ollama.Error{Op: op, Host: v.Client.Name(), Kind: ollama.Unreachable, Message: s.Why}
+}
+
+// finished takes in what Ollama says at the end of an answer.
+func (v *visit) finished(c *ollama.Done) {
+	v.tokens = c.EvalCount
+	v.timing = queue.Timing{Total: c.TotalDuration, Load: c.LoadDuration, Prompt: c.PromptEvalDuration, Eval: c.EvalDuration}
+	read := c.PromptEvalCount
+	if c.PromptCachedCount != nil {
+		read -= *c.PromptCachedCount
+	}
+	v.pace(read, c.PromptEvalDuration)
 }

@@ -105,7 +105,7 @@ func TestCloseEndsSharedQuestions(t *testing.T) {
 		begin := time.Now()
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if _, err := f.Models(t.Context()); !errors.Is(err, context.Canceled) {
+			if _, _, err := f.Models(t.Context()); !errors.Is(err, context.Canceled) {
 				t.Errorf("Models while the fleet closes: %v, want %v", err, context.Canceled)
 			}
 		})
@@ -130,14 +130,14 @@ func TestCallsInFlightShareWhatTheyAskFirst(t *testing.T) {
 				}
 			})
 			wg.Go(func() {
-				if models, err := f.Models(t.Context()); len(models) != 1 || err != nil {
+				if models, _, err := f.Models(t.Context()); len(models) != 1 || err != nil {
 					t.Errorf("Models = %v, %v, want one", models, err)
 				}
 			})
 		}
 		wg.Wait()
 		asked := fake.Seen().Requests
-		if asked["/api/generate"] != calls || asked["/api/ps"] > 3 || asked["/api/tags"] > 2 {
+		if asked["/api/generate"] != calls || asked["/api/ps"] > 4 || asked["/api/tags"] > 3 {
 			t.Errorf("%d generates and as many Models at once asked %v, want each generate, and ps and tags for all of them", calls, asked)
 		}
 	})

@@ -35,6 +35,8 @@ type TransferError struct {
 	Model ollama.Name
 	State ollama.TransferState
 	Err   error // as of any call
+
+	Arrived []string // hosts to which it has come, of several
 }
 
 func (e *TransferError) Error() string {
@@ -56,36 +58,36 @@ type moving struct {
 // transfer joins a transfer, or starts it, and waits until Ollama has said success or ctx
 // ends. watch hears how far it is, at most every transferPace, and where it breaks off; that
 // it is done is the caller's to tell, with the state that is returned.
-func (f *Fleet) transfer(ctx context.Context, m moving, watch func(ollama.TransferState)) (ollama.TransferState, error) {
-	t := f.joinTransfer(ctx, m)
-	defer f.leaveTransfer(m.key, t)
-	err := f.follow(ctx, t, watch)
-	state, _ := f.look(t)
+func (h *member) transfer(ctx context.Context, m moving, watch func(ollama.TransferState)) (ollama.TransferState, error) {
+	t := h.joinTransfer(ctx, m)
+	defer h.leaveTransfer(m.key, t)
+	err := h.follow(ctx, t, watch)
+	state, _ := h.look(t)
 	if err != nil {
 		if state.Phase != "" {
 			watch(state) // what was told last may be older
 		}
-		return state, &TransferError{Op: m.op, Model: m.model, State: state, Err: f.fail(ctx, cmp.Or(m.from, m.model), err)}
+		return state, &TransferError{Op: m.op, Model: m.model, State: state, Err: h.fail(ctx, cmp.Or(m.from, m.model), err)}
 	}
 	return state, nil
 }
 
 // joinTransfer must be undone by leaveTransfer.
-func (f *Fleet) joinTransfer(ctx context.Context, m moving) *transfer {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	t := f.transfers[m.key]
+func (h *member) joinTransfer(ctx context.Context, m moving) *transfer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.transfers[m.key]
 	if t == nil {
 		own, stop := context.WithCancel(context.WithoutCancel(ctx))
 		t = &transfer{stop: stop, done: make(chan struct{}), news: make(chan struct{})}
-		f.transfers[m.key] = t
-		f.wg.Go(func() {
+		h.transfers[m.key] = t
+		h.wg.Go(func() {
 			defer stop()
-			defer context.AfterFunc(f.life, stop)()
-			t.err = f.persist(own, t, m.ask)
-			f.mu.Lock()
-			f.dropTransfer(m.key, t)
-			f.mu.Unlock()
+			defer context.AfterFunc(h.life, stop)()
+			t.err = h.persist(own, t, m.ask)
+			h.mu.Lock()
+			h.dropTransfer(m.key, t)
+			h.mu.Unlock()
 			close(t.done)
 		})
 	}
@@ -93,19 +95,19 @@ func (f *Fleet) joinTransfer(ctx context.Context, m moving) *transfer {
 	return t
 }
 
-func (f *Fleet) leaveTransfer(key string, t *transfer) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (h *member) leaveTransfer(key string, t *transfer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if t.callers--; t.callers == 0 {
-		f.dropTransfer(key, t)
+		h.dropTransfer(key, t)
 		t.stop()
 	}
 }
 
 // dropTransfer lets the next caller start anew. It wants mu locked.
-func (f *Fleet) dropTransfer(key string, t *transfer) {
-	if f.transfers[key] == t {
-		delete(f.transfers, key)
+func (h *member) dropTransfer(key string, t *transfer) {
+	if h.transfers[key] == t {
+		delete(h.transfers, key)
 	}
 }
 
@@ -115,9 +117,9 @@ const minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
 
 // persist is move, and again when Ollama ends it with one that it was just giving up for
 // somebody else (0.17.4, server/download.go, release).
-func (f *Fleet) persist(ctx context.Context, t *transfer, ask func(context.Context) iter.Seq2[ollama.Progress, error]) error {
+func (h *member) persist(ctx context.Context, t *transfer, ask func(context.Context) iter.Seq2[ollama.Progress, error]) error {
 	for pause := minPause; ; pause *= 2 {
-		err := f.move(t, ask(ctx))
+		err := h.move(t, ask(ctx))
 		var e *ollama.Error
 		joined := errors.As(err, &e) && e.Kind == ollama.Busy && e.Status/100 == 2 // else the host is busy
 		if !joined || pause > maxPause {
@@ -132,30 +134,30 @@ func (f *Fleet) persist(ctx context.Context, t *transfer, ask func(context.Conte
 }
 
 // move adds up a stream until it ends.
-func (f *Fleet) move(t *transfer, stream iter.Seq2[ollama.Progress, error]) error {
+func (h *member) move(t *transfer, stream iter.Seq2[ollama.Progress, error]) error {
 	for p, err := range stream {
 		if err != nil {
 			return err
 		}
-		f.mu.Lock()
+		h.mu.Lock()
 		t.state = t.sum.Add(p, time.Now())
 		close(t.news)
 		t.news = make(chan struct{})
-		f.mu.Unlock()
+		h.mu.Unlock()
 	}
 	return nil
 }
 
-func (f *Fleet) look(t *transfer) (state ollama.TransferState, news <-chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (h *member) look(t *transfer) (state ollama.TransferState, news <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return t.state, t.news
 }
 
 // follow waits for the end of a transfer.
-func (f *Fleet) follow(ctx context.Context, t *transfer, watch func(ollama.TransferState)) error {
+func (h *member) follow(ctx context.Context, t *transfer, watch func(ollama.TransferState)) error {
 	for {
-		state, news := f.look(t)
+		state, news := h.look(t)
 		if state.Phase != "" && state.Phase != ollama.PhaseDone {
 			watch(state)
 		}

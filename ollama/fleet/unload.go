@@ -1,8 +1,10 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -24,33 +26,82 @@ const unloadWait = 10 * time.Second
 // longPause is between two looks at ps, after some shorter ones.
 const longPause = 250 * time.Millisecond
 
-// Unload frees a model's memory and says what ps says of it afterwards. w hears of
+// Unload frees a model's memory on every host, or on a named one, and says what ps says of it
+// afterwards and on which hosts it was loaded. It is Pending when it is on one. w hears of
 // [Unloading] when that takes longer than a runner takes to end: calls still run on the model.
-func (f *Fleet) Unload(ctx context.Context, model ollama.Name, w Watch) (UnloadState, error) {
-	loaded, err := f.running(ctx, model)
+func (f *Fleet) Unload(ctx context.Context, model ollama.Name, host string, w Watch) (UnloadState, []string, error) {
+	if err := f.checkHost(host); err != nil {
+		return "", nil, err
+	}
+	members, done := f.use(only(host))
+	defer done()
+	states, errs := make([]UnloadState, len(members)), make([]error, len(members))
+	var wg sync.WaitGroup
+	var mu sync.Mutex // of w
+	together := Watch{Phase: func(p Phase) {
+		mu.Lock()
+		defer mu.Unlock()
+		w.phase(p)
+	}}
+	for i, h := range members {
+		if i > 0 && h.facts.Load().Down != "" {
+			continue // what is lost with it is not in memory
+		}
+		wg.Go(func() { states[i], errs[i] = h.unload(ctx, model, together) })
+	}
+	wg.Wait()
+	return unloaded(members, states, errs)
+}
+
+// unloaded sums up what unloads on several hosts came to. That one does not have the model is
+// an error only when none has.
+func unloaded(members []*member, states []UnloadState, errs []error) (sum UnloadState, hosts []string, err error) {
+	for i, h := range members {
+		switch {
+		case errs[i] != nil:
+			if err == nil || isKind(err, ollama.MissingModel) {
+				err = errs[i]
+			}
+		case states[i] == NotLoaded:
+			sum = cmp.Or(sum, NotLoaded)
+		case states[i] != "":
+			hosts = append(hosts, h.Client.Name())
+			if sum != Pending {
+				sum = states[i]
+			}
+		}
+	}
+	if sum != "" && isKind(err, ollama.MissingModel) {
+		err = nil
+	}
+	return sum, hosts, err
+}
+
+func (h *member) unload(ctx context.Context, model ollama.Name, w Watch) (UnloadState, error) {
+	loaded, err := h.running(ctx, model)
 	if err != nil {
 		return "", err
 	}
 	if loaded == nil {
-		_, err := f.describe(ctx, model) // a name that is not installed is a mistake, not "not loaded"
+		_, err := h.describe(ctx, model) // a name that is not installed is a mistake, not "not loaded"
 		if isKind(err, ollama.MissingModel) {
-			err = f.missing(ctx, "unload", model)
+			err = h.missing(ctx, "unload", model)
 		}
 		return NotLoaded, err
 	}
-	if err := f.host.Client.Unload(ctx, model); err != nil {
-		return "", f.fail(ctx, model, err)
+	if err := h.Client.Unload(ctx, model); err != nil {
+		return "", h.fail(ctx, model, err)
 	}
 	// Ollama answers at once, loaded or not: ps alone knows when the memory is free.
 	deadline := time.Now().Add(unloadWait)
 	told := false
 	for pause := 10 * time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, longPause) {
-		all, err := f.host.Client.PS(ctx)
+		all, err := h.ps.get(ctx)
 		if err != nil {
-			return "", f.fail(ctx, model, err)
+			return "", h.fail(ctx, model, err)
 		}
 		if !slices.ContainsFunc(all, func(r ollama.Running) bool { return r.Name == loaded.Name }) {
-			f.changed()
+			h.fleet.changed()
 			return Unloaded, nil
 		}
 		if pause == longPause && !told {

@@ -23,6 +23,9 @@ var errWedged = errors.New("wedged")
 type traffic struct {
 	calls   map[*attempt]struct{} // of ours, sent and not yet over
 	suspect bool                  // one was given up, or none was made, and none was answered since
+	gaveUp  bool                  // it is suspect for the first reason
+	moved   time.Time             // when one was answered last, or a load was over
+	pace    pace
 
 	answering int             // those of which something has come
 	running   *ollama.Running // how the model was loaded when asked; nil when it was never seen loaded
@@ -30,30 +33,32 @@ type traffic struct {
 }
 
 // state is what is known of a model. A model that is new here is suspect: a program that
-// has ended in mid-call, as servers of MCP hosts do, may have left it wedged. It wants f.mu
+// has ended in mid-call, as servers of MCP hosts do, may have left it wedged. It wants h.mu
 // locked.
-func (f *Fleet) state(model ollama.Name) *traffic {
-	t := f.traffic[model]
+func (h *member) state(model ollama.Name) *traffic {
+	t := h.traffic[model]
 	if t == nil {
 		t = &traffic{calls: map[*attempt]struct{}{}, suspect: true}
-		f.traffic[model] = t
+		h.traffic[model] = t
 	}
 	return t
 }
 
 // fresh notes that a model has just been loaded: all its slots are there.
-func (f *Fleet) fresh(model ollama.Name) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.state(model).suspect = false
+func (h *member) fresh(model ollama.Name) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.state(model)
+	t.suspect, t.gaveUp, t.moved = false, false, time.Now()
 }
 
-// attempt is one call while it is on a model. The fleet's mu guards it.
+// attempt is one call while it is on a model. The member's mu guards it.
 type attempt struct {
 	cancel   context.CancelCauseFunc
-	patience *time.Timer // runs while nothing has come of a call on a suspect model, else nil
-	answered bool        // something has come
-	recovery *recovery   // of the model, for which the call was ended
+	wait     time.Duration // for the first piece of an answer, where that is bounded
+	patience *time.Timer   // runs for so long while nothing has come, else nil
+	answered bool          // something has come
+	recovery *recovery     // of the model, for which the call was ended
 }
 
 // recovery is an unload that brings a wedged model's slots back.
@@ -63,59 +68,67 @@ type recovery struct {
 	err      error
 }
 
-// guard runs a call on a model. When the model is suspect, and for WedgeAfter nothing came
-// of any call of ours that could hold its slot, the calls that wait are ended together and
-// share a recovery, after which they can be made again. The call asks alive whenever
-// something came: false says that it has been ended.
-func (f *Fleet) guard(ctx context.Context, model ollama.Name, call func(ctx context.Context, alive func() bool) error) (*recovery, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// guard runs a call on a model. When the model may be wedged, and for as long as the call's
+// patience lasts nothing came of any call of ours that could hold its slot, the calls that
+// wait are ended together and share a recovery, after which they can be made again.
+func (v *visit) guard(n *need, call func(context.Context) error) (*recovery, error) {
+	ctx, cancel := context.WithCancelCause(v.ctx)
 	defer cancel(nil)
 	a := &attempt{cancel: cancel}
-	f.enter(model, a)
+	v.on = a
+	v.enterTraffic(n, a)
 	err := context.Canceled // what a call is that ends in a panic
-	defer func() { f.leave(model, a, err) }()
-	heard := false
-	err = call(ctx, func() bool {
-		heard = heard || f.answered(model, a)
-		return heard
-	})
-	if err == nil {
+	defer func() { v.leaveTraffic(n.model, a, err) }()
+	if err = call(ctx); err == nil {
 		return nil, nil
 	}
-	return f.ended(a), err
+	return v.ended(a), err
 }
 
-// enter counts a call in.
-func (f *Fleet) enter(model ollama.Name, a *attempt) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	t := f.state(model)
+// alive is to be asked whenever something of an answer comes: false says that the call has
+// been ended.
+func (v *visit) alive() bool {
+	if v.heard {
+		return true
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.answered = true
+	if v.on == nil { // not guarded
+		v.heard = true
+		return true
+	}
+	v.heard = v.on.recovery == nil
+	v.on.calm()
+	if !v.on.answered {
+		v.on.answered = true
+		t := v.traffic[v.model]
+		t.answering++
+		t.moved = time.Now()
+	}
+	return v.heard
+}
+
+// enterTraffic counts a call in.
+func (h *member) enterTraffic(n *need, a *attempt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.state(n.model)
 	t.calls[a] = struct{}{}
-	if t.suspect {
-		a.patience = time.AfterFunc(f.opts.WedgeAfter, func() { f.lose(model, a) })
+	if wait := t.patience(h.opts.WedgeAfter, n); wait > 0 {
+		a.wait = wait
+		a.patience = time.AfterFunc(wait, func() { h.lose(n.model, a) })
 	}
-}
-
-// answered notes that something came of a call, and reports false when the call was ended.
-func (f *Fleet) answered(model ollama.Name, a *attempt) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	a.calm()
-	if !a.answered {
-		a.answered = true
-		f.traffic[model].answering++
-	}
-	return a.recovery == nil
 }
 
 // ended returns the recovery for which a call was ended, or nil.
-func (f *Fleet) ended(a *attempt) *recovery {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (h *member) ended(a *attempt) *recovery {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return a.recovery
 }
 
-// calm stops the timer of a call. It wants the fleet's mu locked.
+// calm stops the timer of a call. It wants the member's mu locked.
 func (a *attempt) calm() {
 	if a.patience != nil {
 		a.patience.Stop()
@@ -123,13 +136,13 @@ func (a *attempt) calm() {
 	}
 }
 
-// leave counts a call out. One that was given up makes the model suspect; one that was
+// leaveTraffic counts a call out. One that was given up makes the model suspect; one that was
 // answered clears it.
-func (f *Fleet) leave(model ollama.Name, a *attempt, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (h *member) leaveTraffic(model ollama.Name, a *attempt, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	a.calm()
-	t := f.traffic[model]
+	t := h.traffic[model]
 	delete(t.calls, a)
 	if a.answered {
 		t.answering--
@@ -137,29 +150,33 @@ func (f *Fleet) leave(model ollama.Name, a *attempt, err error) {
 	switch {
 	case a.recovery != nil: // given up by us
 	case err == nil:
-		t.suspect = false
+		t.suspect, t.gaveUp, t.moved = false, false, time.Now()
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), isKind(err, ollama.Stalled):
-		t.suspect = true
+		t.suspect, t.gaveUp = true, true
 	}
 }
 
 // lose takes a model for wedged when a call's patience is over and no other call explains
-// the wait: one that is being answered, or that was sent before the model was suspect.
-func (f *Fleet) lose(model ollama.Name, a *attempt) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+// the wait: one that is being answered, or was of late, or whose patience has no end.
+func (h *member) lose(model ollama.Name, a *attempt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if a.patience == nil { // answered, or over, in this very moment
 		return
 	}
-	t := f.traffic[model]
-	if !t.suspect {
+	t := h.traffic[model]
+	if !t.suspect && t.pace.seen < enoughSeen {
 		return
 	}
+	moving := time.Since(t.moved)
 	for other := range t.calls {
 		if other.patience == nil {
-			a.patience.Reset(f.opts.WedgeAfter)
-			return
+			moving = 0
 		}
+	}
+	if moving < a.wait {
+		a.patience.Reset(a.wait - moving)
+		return
 	}
 	r := &recovery{done: make(chan struct{})}
 	for other := range t.calls {
@@ -167,19 +184,19 @@ func (f *Fleet) lose(model ollama.Name, a *attempt) {
 		other.recovery = r
 		other.cancel(errWedged)
 	}
-	f.wg.Go(func() {
-		r.unloaded, r.err = f.recover(f.life, model)
+	h.wg.Go(func() {
+		r.unloaded, r.err = h.recover(h.life, model)
 		close(r.done)
 	})
 }
 
 // recover unloads a wedged model, so that the next load brings its slots back. One that
 // does not unload is busy for another program: it stays suspect, and is waited for.
-func (f *Fleet) recover(ctx context.Context, model ollama.Name) (unloaded bool, err error) {
-	state, err := f.Unload(ctx, model, Watch{})
+func (h *member) recover(ctx context.Context, model ollama.Name) (unloaded bool, err error) {
+	state, err := h.unload(ctx, model, Watch{})
 	if err != nil || state == Pending {
 		return false, err
 	}
-	f.fresh(model)
+	h.fresh(model)
 	return true, nil
 }

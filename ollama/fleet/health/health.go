@@ -66,7 +66,8 @@ type Host struct {
 
 // Options say how a host is watched. The zero value works.
 type Options struct {
-	Interval time.Duration // between two polls of a host that is well, ±20 %; 0 is 5 s
+	Interval time.Duration // between two polls of a host that is well, ±20 %; 0 is 5 s; less: only when there is a reason
+	Idle     func() bool   // reports that nobody calls: the host is polled less often; nil: never; it must not block
 	Timeout  time.Duration // of each question; 0 is 2 s
 	Failures int           // in a row that open the breaker, at least; 0 is 3
 

@@ -18,9 +18,12 @@ const version = "version"
 
 // run polls, once at a time, until Close.
 func (w *Watcher) run() {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(never)
 	defer timer.Stop()
 	for {
+		w.mu.Lock()
+		timer.Reset(time.Until(w.next))
+		w.mu.Unlock()
 		select {
 		case <-w.life.Done():
 			return
@@ -28,29 +31,49 @@ func (w *Watcher) run() {
 		case <-timer.C:
 			w.poll()
 		}
-		w.mu.Lock()
-		timer.Reset(time.Until(w.next))
-		w.mu.Unlock()
 	}
 }
 
 func (w *Watcher) poll() {
-	began, probe := w.begin()
+	began, probe, over := w.begin()
 	a := w.ask(probe)
-	if w.life.Err() == nil {
-		w.end(began, a)
+	if w.life.Err() != nil {
+		return
+	}
+	w.end(began, a)
+	if over != nil {
+		close(over)
 	}
 }
 
-// begin reports whether the way that calls take is to be tried, too.
-func (w *Watcher) begin() (began time.Time, probe bool) {
+// begin reports whether the way that calls take is to be tried, too, and what to close when
+// the poll is over.
+func (w *Watcher) begin() (began time.Time, probe bool, over chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	over, w.polled = w.polled, nil
 	w.began = time.Now()
-	w.next = w.began.Add(jittered(w.opts.Interval))
+	w.next = w.began.Add(w.interval())
 	probe = w.breaker.try(w.began) && w.breaker.suspect && w.host.Probe != nil
 	w.publish()
-	return w.began, probe
+	return w.began, probe, over
+}
+
+// never is an interval that nobody sees the end of.
+const never = 365 * 24 * time.Hour
+
+// idleFactor is by how much more rarely a host is polled that nobody calls.
+const idleFactor = 12
+
+// interval is the time between two polls of a host that is well.
+func (w *Watcher) interval() time.Duration {
+	switch {
+	case w.opts.Interval < 0:
+		return never
+	case w.opts.Idle != nil && w.opts.Idle():
+		return jittered(idleFactor * w.opts.Interval)
+	}
+	return jittered(w.opts.Interval)
 }
 
 // answers are what came of a poll.

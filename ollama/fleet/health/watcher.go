@@ -39,8 +39,9 @@ type Watcher struct {
 	late     string // the latest question of this poll that was not answered within lateAfter
 	loads    int    // of ours, in progress
 	draining bool
-	began    time.Time // the latest poll
-	next     time.Time // when the next poll begins
+	began    time.Time     // the latest poll
+	next     time.Time     // when the next poll begins
+	polled   chan struct{} // closed at the end of the next poll; nil: nobody waits for it
 }
 
 // pause is a time for which the host asked to be left alone. The zero value is none.
@@ -53,9 +54,13 @@ type pause struct {
 // New begins to watch a host. Until it has answered, or a call to it has gone well, it is
 // Degraded. Close the watcher.
 func New(h Host, o Options) *Watcher {
-	w := &Watcher{host: h, opts: o.withDefaults(), kick: make(chan struct{}, 1), next: time.Now()}
+	w := &Watcher{host: h, opts: o.withDefaults(), kick: make(chan struct{}, 1)}
+	now := time.Now()
+	if w.next = now; o.Interval < 0 {
+		w.next = now.Add(never)
+	}
 	w.breaker = breaker{state: Closed, doubt: errUnasked}
-	w.snapshot.Store(&Snapshot{State: Degraded, Since: w.next, Why: errUnasked.Error(), Breaker: Closed})
+	w.snapshot.Store(&Snapshot{State: Degraded, Since: now, Why: errUnasked.Error(), Breaker: Closed})
 	w.life, w.stop = context.WithCancel(context.Background())
 	w.wg.Go(w.run)
 	return w
@@ -98,11 +103,16 @@ func (w *Watcher) Report(err error) {
 }
 
 // Check has the host polled at once, as after an unload of ours or when a call gets no
-// answer. If it is being polled it is polled again after that.
-func (w *Watcher) Check() {
+// answer. If it is being polled it is polled again after that. What it returns is closed when
+// that is over, unless the watcher is closed before.
+func (w *Watcher) Check() (polled <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.check()
+	if w.polled == nil {
+		w.polled = make(chan struct{})
+	}
+	return w.polled
 }
 
 // Load tells that a load of ours begins; call done when it is over. The host is polled then.

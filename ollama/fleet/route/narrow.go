@@ -84,7 +84,7 @@ type list struct {
 	left  []candidate
 	of    int
 	most  string
-	steps [9]step
+	steps [11]step
 	taken int // of the steps
 }
 
@@ -110,6 +110,25 @@ func (l *list) least(why reason, cost func(*candidate) float64) {
 	if l.left = l.left[:n]; n < before {
 		l.steps[l.taken] = step{why, n}
 		l.taken++
+	}
+}
+
+// spread leaves hosts that have room for the model in the place of those that answer already
+// as many calls as they can, if it is so with all that have it loaded.
+func (l *list) spread() {
+	roomy := false
+	for i := range l.left {
+		c := &l.left[i]
+		if c.loaded != nil && (c.loaded.Slots == 0 || c.loaded.InFlight < c.loaded.Slots) {
+			return
+		}
+		if c.loaded == nil {
+			c.assess()
+			roomy = roomy || c.room == free
+		}
+	}
+	if roomy {
+		l.least(spare, func(c *candidate) float64 { return cost(c.loaded != nil || c.room != free) })
 	}
 }
 

@@ -12,6 +12,7 @@ package route
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -22,6 +23,8 @@ type Host struct {
 	Name  string    // unique
 	Down  string    // why it gets no calls, in words; "" when it does
 	Since time.Time // since when it is Down
+
+	Doubtful bool // something went wrong there lately, or takes long: others come first
 
 	Tags     []string // what calls may need; see [Call]
 	Priority int      // a higher one comes first
@@ -61,6 +64,7 @@ type Call struct {
 	Affinity uint64   // of [Affinity]; 0: no host has an advantage
 	Needs    []string // tags that the host must have; its name is one of them
 	Except   []string // names of hosts that were tried
+	Spread   bool     // it is one of many, which all hosts that have the model and room for it may share
 }
 
 // Choice is where a call goes.
@@ -70,9 +74,9 @@ type Choice struct {
 	Loaded *Loaded // what it will run on; nil: to be loaded first, or remote
 	Unload string  // digest of the idle model that should make room for the load; "": none
 
-	most  string  // the digest that most hosts have
-	of    int     // hosts that could take the call
-	steps [9]step // as many as there are on the longest way
+	most  string   // the digest that most hosts have
+	of    int      // hosts that could take the call
+	steps [11]step // as many as there are on the longest way
 }
 
 // step is a reason for which some hosts were passed over, and how many were left.
@@ -84,7 +88,8 @@ type step struct {
 // Choose returns the host for a call, or an [*Error]. A call that may be tried elsewhere is
 // chosen for anew, on the snapshot of then, with the hosts that failed in Except.
 //
-// What most hosts have goes before other versions of it. Where it is loaded as the call wants
+// What most hosts have goes before other versions of it, and hosts that are well before
+// doubtful ones. Where it is loaded as the call wants
 // goes before where it is being loaded, and that before all others. Then:
 //
 //   - loaded: a free slot; prefix affinity, for hosts whose load is within bounds; priority;
@@ -116,6 +121,10 @@ func Choose(hosts []*Host, call Call, now time.Time) (Choice, error) {
 	if !agreed {
 		l.most = plurality(hosts, &call)
 		l.least(version, func(c *candidate) float64 { return cost(c.model.Digest != l.most) })
+	}
+	l.least(well, func(c *candidate) float64 { return cost(c.host.Doubtful) })
+	if call.Spread {
+		l.spread()
 	}
 	l.least(warm, func(c *candidate) float64 { return cost(!c.warm()) })
 	l.least(coming, func(c *candidate) float64 { return cost(!c.warm() && c.loaded == nil) })
@@ -197,4 +206,19 @@ func plurality(hosts []*Host, c *Call) (most string) {
 		}
 	}
 	return most
+}
+
+// Homes lists hosts in the order in which a model should be brought to them: by priority,
+// then by a hash of the model, so that models spread and stay put.
+func Homes(hosts []*Host, model ollama.Name) []*Host {
+	key := hash(seed, string(model))
+	homes := slices.Clone(hosts)
+	sort.SliceStable(homes, func(i, j int) bool {
+		a, b := homes[i], homes[j]
+		if a.Priority != b.Priority {
+			return a.Priority > b.Priority
+		}
+		return a.rank(key) < b.rank(key)
+	})
+	return homes
 }

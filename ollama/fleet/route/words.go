@@ -14,6 +14,8 @@ type reason uint8
 
 const (
 	version reason = iota
+	well
+	spare
 	warm
 	coming
 	slot
@@ -30,6 +32,8 @@ const (
 func (r reason) String() string {
 	return [...]string{
 		version:     "with the version that most hosts have",
+		well:        "that are well",
+		spare:       "with room beside those whose slots are taken",
 		warm:        "with it loaded as the call wants",
 		coming:      "loading it already",
 		slot:        "with a free slot",

@@ -27,9 +27,9 @@ func TestStatus(t *testing.T) {
 		}
 		check := func(when string, loaded, loading int, calls map[ollama.Name]Calls) {
 			t.Helper()
-			s, err := f.Status(t.Context())
-			if err != nil {
-				t.Fatal(err)
+			s := f.Hosts(t.Context())[0]
+			if s.Err != nil {
+				t.Fatal(s.Err)
 			}
 			if s.Version != "0.34.4" || s.Address != fake.URL || len(s.Loaded) != loaded || len(s.Loading) != loading {
 				t.Errorf("Status %s: got %+v; want version 0.34.4, %s, %d loaded and %d loading", when, s, fake.URL, loaded, loading)
@@ -53,8 +53,8 @@ func TestStatus(t *testing.T) {
 func TestStatusWithoutOllama(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, _ := start(t, ollamatest.Script{Faults: map[string]ollamatest.Fault{"": ollamatest.Down()}}, Options{})
-		if s, err := f.Status(t.Context()); !isKind(err, ollama.Unreachable) || s.Address == "" || s.Loaded != nil {
-			t.Errorf("Status of a host that is down: got %+v, %v; want its address and %s", s, err, ollama.Unreachable)
+		if s := f.Hosts(t.Context())[0]; !isKind(s.Err, ollama.Unreachable) || s.Address == "" || s.Loaded != nil {
+			t.Errorf("Status of a host that is down: got %+v, %v; want its address and %s", s, s.Err, ollama.Unreachable)
 		}
 	})
 }

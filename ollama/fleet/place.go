@@ -1,0 +1,258 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet/health"
+	"ollama-mcp/ollama/fleet/queue"
+	"ollama-mcp/ollama/fleet/route"
+)
+
+// visit is one try of a call on one host, from its placing to its end.
+type visit struct {
+	*member
+	ctx    context.Context // of the try; ends earlier than the call's when the host is given up
+	cancel context.CancelCauseFunc
+	digest string // of the model that it runs on; "" when nobody knows which, and for none
+	model  ollama.Name
+	why    string // it was placed there
+
+	answered bool         // something has come; guarded by the member's mu
+	on       *attempt     // the latest; nil when none is guarded
+	heard    bool         // something has come of it; of the call's own goroutine, like timing
+	timing   queue.Timing // what Ollama said in the end
+	tokens   int          // generated
+}
+
+// errGone ends a try on a host that is down, of which nothing had come.
+var errGone = errors.New("the host is gone")
+
+// PlaceError says that no host can take a call.
+type PlaceError struct {
+	Model ollama.Name
+	Kind  ollama.Kind // Unreachable when one may be able to later, else MissingModel
+	Hosts []string    // what is the matter with each, in words; empty when there are no hosts
+}
+
+func (e *PlaceError) Error() string {
+	if len(e.Hosts) == 0 {
+		return "there are no Ollama hosts at the moment"
+	}
+	return fmt.Sprintf("no host can take %s: %s", e.Model, strings.Join(e.Hosts, "; "))
+}
+
+// place chooses the host for a call, and counts it in there. Leave what it returns.
+func (f *Fleet) place(ctx context.Context, n *need, tried []string) (*visit, error) {
+	for looked := false; ; looked = true {
+		v, err := f.choose(ctx, n, tried)
+		var none *route.Error
+		if !errors.As(err, &none) {
+			return v, err
+		}
+		if looked || len(none.Hosts) == 0 {
+			return f.last(ctx, n, none, tried)
+		}
+		if err := f.look(ctx, none); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// choose is place by what is known already. Its error is a [*route.Error].
+func (f *Fleet) choose(ctx context.Context, n *need, tried []string) (*visit, error) {
+	f.seen()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	call := n.route(callerOf(ctx), len(f.members) > 1)
+	call.Except = tried
+	c, err := route.Choose(f.facts(), call, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(f.members, func(h *member) bool { return h.Client.Name() == c.Host.Name })
+	v := f.members[i].begin(ctx, n, c.Model, call.Options)
+	if f.opts.Observe.Placed != nil {
+		v.why = c.Why()
+		f.opts.Observe.Placed(v.Client.Name(), n.model, v.why)
+	}
+	return v, nil
+}
+
+// seen notes that the fleet is called. After a time without calls less is known of the hosts.
+func (f *Fleet) seen() {
+	now := time.Now()
+	if before := time.Unix(0, f.called.Swap(now.UnixNano())); now.Sub(before) < idleAfter {
+		return
+	}
+	members, done := f.use(nil)
+	defer done()
+	for _, h := range members {
+		if f.opts.Poll >= 0 {
+			h.watcher.Check()
+		}
+	}
+}
+
+// route is a call as routing sees it. Only among several hosts affinity counts for something.
+func (n *need) route(caller Caller, several bool) route.Call {
+	c := route.Call{
+		Model: n.model, Digest: n.digest, Options: spelt(n.options), Needs: caller.Tags, Spread: n.op == "embed",
+	}
+	if n.host != "" {
+		c.Needs = append(slices.Clone(c.Needs), n.host)
+	}
+	if several && len(n.opening) > 0 {
+		c.Affinity = route.Affinity(caller.Name, n.model, n.opening[0], n.opening[1])
+	}
+	return c
+}
+
+// look asks the hosts anew that would take a call if what is known of them were wrong: the
+// model has just been installed there, or they are back.
+func (f *Fleet) look(ctx context.Context, none *route.Error) error {
+	members, done := f.use(func(h *member) bool {
+		i := slices.IndexFunc(none.Hosts, func(r route.Refusal) bool { return r.Host.Name == h.Client.Name() })
+		return i >= 0 && slices.Contains([]route.Reason{route.Unknown, route.Missing, route.Down}, none.Hosts[i].Reason)
+	})
+	defer done()
+	var wg sync.WaitGroup
+	for _, h := range members {
+		wg.Go(func() { h.refresh(ctx) }) // what fails is among the facts then
+	}
+	wg.Wait()
+	return ctx.Err()
+}
+
+// last is place for a call that no host can take, as far as is known. Where one may know
+// more, as of a model of ollama.com that nobody has installed, it is asked all the same, and
+// its answer is the best there is for a model that is missing, too.
+func (f *Fleet) last(ctx context.Context, n *need, none *route.Error, tried []string) (*visit, error) {
+	e := &PlaceError{Model: n.model, Kind: ollama.MissingModel}
+	missing := len(none.Hosts) > 0
+	for _, r := range none.Hosts {
+		e.Hosts = append(e.Hosts, r.String())
+		missing = missing && r.Reason == route.Missing
+		if r.Reason == route.Down || r.Reason == route.Unknown {
+			e.Kind = ollama.Unreachable
+		}
+	}
+	if len(none.Hosts) == 0 {
+		e.Kind = ollama.Unreachable
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	alone := len(f.members) == 1 && len(tried) == 0 && n.host == ""
+	for _, h := range f.members {
+		if usable := h.facts.Load().Down == ""; usable && missing || alone {
+			return h.begin(ctx, n, route.Model{}, ""), nil // one host speaks for itself
+		}
+	}
+	return nil, e
+}
+
+// begin counts a call in that is placed on the host. It wants the fleet's mu locked.
+func (h *member) begin(ctx context.Context, n *need, m route.Model, options string) *visit {
+	v := &visit{member: h, model: n.model}
+	v.ctx, v.cancel = context.WithCancelCause(ctx)
+	h.users.Add(1)
+	if !m.Remote && n.op != "show" {
+		v.digest = m.Digest
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.visits[v] = struct{}{}
+	if v.digest == "" {
+		return v
+	}
+	h.fleet.uses.note(v.digest)
+	b := h.known.visits[v.digest]
+	if b == nil {
+		b = &bookings{}
+		h.known.visits[v.digest] = b
+	}
+	b.calls++
+	b.options = options
+	h.publish()
+	return v
+}
+
+// leave counts a call out, and tells the watcher how it went.
+func (v *visit) leave(err error) {
+	v.cancel(nil)
+	h := v.member
+	h.mu.Lock()
+	delete(h.visits, v)
+	if b := h.known.visits[v.digest]; b != nil && v.digest != "" {
+		if b.calls--; b.calls == 0 {
+			delete(h.known.visits, v.digest)
+		}
+		h.publish()
+	}
+	h.mu.Unlock()
+	if counts(err) {
+		h.watcher.Report(err)
+	}
+	h.users.Done()
+}
+
+// counts reports whether the end of a call says something of its host. A model that does not
+// load says nothing.
+func counts(err error) bool {
+	var e *ollama.Error
+	return err == nil || errors.As(err, &e) && e.Kind != ollama.LoadFailed && (e.Op != "load" || e.Kind != ollama.Failed)
+}
+
+// rescue ends the calls of which nothing has come from a host that is down, if another host
+// can take them.
+func (h *member) rescue() {
+	h.fleet.mu.Lock()
+	others := h.fleet.facts()
+	h.fleet.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known.health.State != health.Down {
+		return
+	}
+	for v := range h.visits {
+		if v.answered {
+			continue
+		}
+		if _, err := route.Choose(others, route.Call{Model: v.model, Except: []string{h.Client.Name()}}, time.Now()); err == nil {
+			v.cancel(errGone)
+		}
+	}
+}
+
+// UnknownHostError says that there is no host of a name.
+type UnknownHostError struct {
+	Name  string
+	Hosts []string // those there are
+}
+
+func (e *UnknownHostError) Error() string {
+	return fmt.Sprintf("there is no host %q; there are: %s", e.Name, strings.Join(e.Hosts, ", "))
+}
+
+// checkHost refuses the name of a host that there is not. "" is a name of all.
+func (f *Fleet) checkHost(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := &UnknownHostError{Name: name}
+	for _, h := range f.members {
+		if only(name)(h) {
+			return nil
+		}
+		e.Hosts = append(e.Hosts, h.Client.Name())
+	}
+	if name == "" {
+		return nil
+	}
+	return e
+}

@@ -1,0 +1,87 @@
+package fleet
+
+import (
+	"cmp"
+	"errors"
+	"time"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet/queue"
+)
+
+// enter waits for a slot of the model. waited reports whether that took time.
+func (v *visit) enter(n *need, w Watch) (slot *queue.Slot, waited bool, err error) {
+	caller := callerOf(v.ctx)
+	start := time.Now()
+	slot, err = v.line(n).Enter(v.ctx, queue.Call{Caller: caller.Name, Priority: caller.Priority, Cost: n.cost()}, func(p queue.Position) {
+		if !waited {
+			w.phase(Queued)
+		}
+		waited = true
+		if w.Line != nil {
+			w.Line(p.Place, p.Wait)
+		}
+	})
+	if waited {
+		v.opts.Observe.queued(v.Client.Name(), n.model, time.Since(start), err)
+	}
+	return slot, waited, v.full(n, err)
+}
+
+// full makes an error of the line one of the host: to a caller it is all the same who is busy.
+func (v *visit) full(n *need, err error) error {
+	var full *queue.FullError
+	var late *queue.TooLateError
+	busy := &ollama.Error{Op: n.op, Host: v.Client.Name(), Kind: ollama.Busy, Err: err}
+	switch {
+	case errors.As(err, &full):
+		busy.RetryAfter = full.Wait
+	case errors.As(err, &late):
+		busy.RetryAfter = late.Wait
+	default:
+		return err
+	}
+	return v.fail(v.ctx, n.model, busy)
+}
+
+// line is the line before the model.
+func (v *visit) line(n *need) *queue.Queue {
+	key := cmp.Or(v.digest, string(n.model))
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	q := v.queues[key]
+	if q == nil {
+		q = queue.New(queue.Options{Parallel: v.parallel(n), Discipline: v.opts.Queue, Max: v.opts.MaxQueue})
+		v.queues[key] = q
+	}
+	return q
+}
+
+// parallel is how many calls the model answers at a time, 0 when that is to be learnt. Of
+// those that can only embed Ollama runs one (0.17.4, server/sched.go). It wants mu locked.
+func (v *visit) parallel(n *need) int {
+	if s := v.shown[v.digest]; n.op == "embed" && s != nil && isEmbedding(s.Capabilities) {
+		return 1
+	}
+	for i := range v.known.tags {
+		if t := &v.known.tags[i]; t.Digest == v.digest && n.op == "embed" && isEmbedding(t.Capabilities) {
+			return 1
+		}
+	}
+	return v.Parallel
+}
+
+// outputTokens is what an answer costs a line, about, as long as nobody knows its length.
+const outputTokens = 256
+
+// cost is what a call costs in the line: about its tokens.
+func (n *need) cost() int {
+	cost := n.bytes()/4 + imageTokens*n.images
+	if n.op == "embed" {
+		return cost
+	}
+	if n.options != nil && n.options.NumPredict != nil && *n.options.NumPredict > 0 {
+		return cost + *n.options.NumPredict
+	}
+	return cost + outputTokens
+}
