@@ -107,6 +107,49 @@ func TestVectorsEqualJSON(t *testing.T) {
 	})
 }
 
+func TestJoinVectors(t *testing.T) {
+	read := func(s string) *Vectors {
+		var v Vectors
+		if err := v.UnmarshalJSON([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+		return &v
+	}
+	ab, c, long := read("[[1.50,2], [-3,4e0]]"), read("[[5,6]]"), read("[[1,2,3]]")
+	tests := []struct {
+		single []Vector
+		want   string // "" when they do not fit
+		same   *Vectors
+	}{
+		{nil, "[]", nil},
+		{[]Vector{{ab, 0}, {ab, 1}}, "[[1.50,2], [-3,4e0]]", ab},
+		{[]Vector{{ab, 1}, {ab, 0}}, "[[-3,4e0],[1.50,2]]", nil},
+		{[]Vector{{ab, 0}}, "[[1.50,2]]", nil},
+		{[]Vector{{ab, 0}, {ab, 1}, {ab, 1}}, "[[1.50,2],[-3,4e0],[-3,4e0]]", nil},
+		{[]Vector{{ab, 0}, {c, 0}, {ab, 1}}, "[[1.50,2],[5,6],[-3,4e0]]", nil},
+		{[]Vector{{c, 0}}, "[[5,6]]", c},
+		{[]Vector{{c, 0}, {long, 0}}, "", nil},
+	}
+	for _, tt := range tests {
+		v, ok := JoinVectors(tt.single)
+		if ok != (tt.want != "") || ok && string(v.JSON()) != tt.want {
+			t.Errorf("JoinVectors(%v) = %s, %t, want %q", tt.single, v.JSON(), ok, tt.want)
+			continue
+		}
+		if !ok {
+			continue
+		}
+		if v.Len() != len(tt.single) || v.Len() > 0 && v.Dim() != 2 || tt.same != nil && &v.JSON()[0] != &tt.same.JSON()[0] {
+			t.Errorf("JoinVectors(%v) = %d vectors of %d, want %d of 2, and no copy of an answer", tt.single, v.Len(), v.Dim(), len(tt.single))
+		}
+		for i, s := range tt.single {
+			if string(v.Raw(i)) != string(s.Of.Raw(s.At)) {
+				t.Errorf("JoinVectors(%v).Raw(%d) = %s", tt.single, i, v.Raw(i))
+			}
+		}
+	}
+}
+
 // TestFractionEndIsNumberEnd: the short way to the end of a number leads where the long one does.
 func TestFractionEndIsNumberEnd(t *testing.T) {
 	taken := 0
