@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"ollama/ollamatest":   {"ollama"},
 	"ollama/fleet/route":  {"ollama"},
 	"ollama/fleet/health": {"ollama"},
+	"ollama/fleet/cache":  {"ollama"},
 }
 
 // forbidden are libraries that a package must know nothing of.
