@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"transport/auth":      {},
 	"schema":              {},
 	"ollama":              {},
-	"ollama/fleet":        {"ollama", "ollama/fleet/health", "ollama/fleet/queue", "ollama/fleet/route"},
+	"ollama/fleet":        {"ollama", "ollama/fleet/cache", "ollama/fleet/health", "ollama/fleet/queue", "ollama/fleet/route"},
 	"ollama/fleet/queue":  {},
 	"ollama/ollamatest":   {"ollama"},
 	"ollama/fleet/route":  {"ollama"},

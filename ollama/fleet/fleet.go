@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet/cache"
 	"ollama-mcp/ollama/fleet/queue"
 	"ollama-mcp/ollama/fleet/route"
 )
@@ -62,6 +63,9 @@ type Fleet struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // members that leave, rescues and preloads
 
+	vectors *cache.Embeddings // nil: none are kept
+	answers *cache.Answers    // likewise
+
 	uses   history
 	budget budget
 	called atomic.Int64  // when the latest call came, in Unix nanoseconds
@@ -79,7 +83,7 @@ func New(hosts []Host, o Options) *Fleet {
 	if o.WedgeAfter <= 0 {
 		o.WedgeAfter = DefaultWedgeAfter
 	}
-	f := &Fleet{opts: o, warm: make(chan struct{}, 1)}
+	f := &Fleet{opts: o, warm: make(chan struct{}, 1), vectors: cache.NewEmbeddings(o.EmbedCache), answers: cache.NewAnswers(o.AnswerCache)}
 	f.called.Store(time.Now().UnixNano())
 	f.life, f.stop = context.WithCancel(context.Background())
 	f.Update(hosts)

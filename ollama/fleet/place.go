@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,10 @@ type visit struct {
 	cancel context.CancelCauseFunc
 	digest string // of the model that it runs on; "" when nobody knows which, and for none
 	model  ollama.Name
-	why    string // it was placed there
+	call   route.Call // by which it was placed; the zero Call when it had no choice
+	why    string     // it was placed there
+	sent   time.Time  // when it was sent
+	others bool       // the fleet has more hosts
 
 	answered bool         // something has come; guarded by the member's mu
 	on       *attempt     // the latest; nil when none is guarded
@@ -78,6 +82,7 @@ func (f *Fleet) choose(ctx context.Context, n *need, tried []string) (*visit, er
 	}
 	i := slices.IndexFunc(f.members, func(h *member) bool { return h.Client.Name() == c.Host.Name })
 	v := f.members[i].begin(ctx, n, c.Model, call.Options)
+	v.call, v.others = call, len(f.members) > 1
 	if f.opts.Observe.Placed != nil {
 		v.why = c.Why()
 		f.opts.Observe.Placed(v.Client.Name(), n.model, v.why)
@@ -135,23 +140,28 @@ func (f *Fleet) look(ctx context.Context, none *route.Error) error {
 // its answer is the best there is for a model that is missing, too.
 func (f *Fleet) last(ctx context.Context, n *need, none *route.Error, tried []string) (*visit, error) {
 	e := &PlaceError{Model: n.model, Kind: ollama.MissingModel}
-	missing := len(none.Hosts) > 0
+	alone := len(none.Hosts) == 1 && len(tried) == 0 // it has the better words for what is the matter
+	speaker := ""
 	for _, r := range none.Hosts {
 		e.Hosts = append(e.Hosts, r.String())
-		missing = missing && r.Reason == route.Missing
-		if r.Reason == route.Down || r.Reason == route.Unknown {
+		switch r.Reason {
+		case route.Missing:
+			speaker = cmp.Or(speaker, r.Host.Name)
+		case route.Down, route.Unknown:
 			e.Kind = ollama.Unreachable
+			if alone {
+				speaker = r.Host.Name
+			}
 		}
 	}
-	if len(none.Hosts) == 0 {
-		e.Kind = ollama.Unreachable
+	if len(none.Hosts) == 0 || e.Kind == ollama.Unreachable && !alone {
+		e.Kind, speaker = ollama.Unreachable, ""
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	alone := len(f.members) == 1 && len(tried) == 0 && n.host == ""
 	for _, h := range f.members {
-		if usable := h.facts.Load().Down == ""; usable && missing || alone {
-			return h.begin(ctx, n, route.Model{}, ""), nil // one host speaks for itself
+		if h.Client.Name() == speaker && (h.May == nil || h.May(n.model)) {
+			return h.begin(ctx, n, route.Model{}, ""), nil
 		}
 	}
 	return nil, e
@@ -221,10 +231,12 @@ func (h *member) rescue() {
 		return
 	}
 	for v := range h.visits {
-		if v.answered {
+		if v.answered || v.call.Model == "" {
 			continue
 		}
-		if _, err := route.Choose(others, route.Call{Model: v.model, Except: []string{h.Client.Name()}}, time.Now()); err == nil {
+		call := v.call
+		call.Except = append(slices.Clip(call.Except), h.Client.Name())
+		if _, err := route.Choose(others, call, time.Now()); err == nil {
 			v.cancel(errGone)
 		}
 	}

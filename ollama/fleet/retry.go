@@ -15,9 +15,9 @@ import (
 // and only if it leaves no trace, as list, show, embed, generate and chat do. Pull, create,
 // copy, delete and push are never made again.
 //
-// Elsewhere: where the host is at fault, refuses our credentials, cannot load the model or
-// turns out not to have it. On the same host: only where it asks for it, with 429 or 503, and
-// no other is left.
+// Elsewhere: where the host is at fault, refuses our credentials, has too many calls waiting,
+// cannot load the model or turns out not to have it. On the same host: only where it asks for
+// it, with 429 or 503, and no other is left.
 const (
 	maxTries  = 3
 	firstWait = 250 * time.Millisecond // the most before the second try on a host; doubles
@@ -48,7 +48,7 @@ func (r *retries) again(ctx context.Context, v *visit, err error, more func(trie
 	if more(r.tried) {
 		return r.budget.spend()
 	}
-	if e.Kind != ollama.Busy || e.RetryAfter > maxWait || !r.budget.spend() {
+	if e.Kind != ollama.Busy || e.Status == 0 || e.RetryAfter > maxWait || !r.budget.spend() {
 		return false
 	}
 	wait := max(e.RetryAfter, rand.N(firstWait<<r.tries))

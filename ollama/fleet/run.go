@@ -7,17 +7,24 @@ import (
 	"time"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet/cache"
 	"ollama-mcp/ollama/fleet/queue"
 	"ollama-mcp/ollama/fleet/route"
 )
 
-// Generate streams an answer to a prompt; the model is loaded first, see [Fleet.Load].
+// Generate streams an answer to a prompt; the model is loaded first, see [Fleet.Load]. Where
+// answers are kept, one to the same request of the same caller may be it.
 // Errors are *[Error], *[PlaceError], *[CloudError] or the context's.
 func (f *Fleet) Generate(ctx context.Context, r *ollama.GenerateRequest, w Watch) iter.Seq2[ollama.Chunk, error] {
 	need := need{op: "generate", model: r.Model, options: r.Options, images: len(r.Images), cut: cuts(r.Truncate)}
 	need.texts = []string{r.Prompt, r.System, r.Suffix}
 	need.opening = []string{r.System, r.Prompt}
-	return f.stream(ctx, need, w, func(ctx context.Context, v *visit, o *ollama.Options) iter.Seq2[ollama.Chunk, error] {
+	key := func(caller, digest string, o *ollama.Options) cache.AnswerKey {
+		q := *r
+		q.Options = o
+		return cache.GenerateKey(caller, digest, &q)
+	}
+	return f.answer(ctx, need, w, key, func(ctx context.Context, v *visit, o *ollama.Options) iter.Seq2[ollama.Chunk, error] {
 		q := *r
 		q.Options, q.KeepAlive = o, v.opts.keepAlive(r.Model, r.KeepAlive)
 		return v.Client.Generate(ctx, &q)
@@ -31,7 +38,12 @@ func (f *Fleet) Chat(ctx context.Context, r *ollama.ChatRequest, w Watch) iter.S
 		need.texts = append(need.texts, m.Content)
 		need.images += len(m.Images)
 	}
-	return f.stream(ctx, need, w, func(ctx context.Context, v *visit, o *ollama.Options) iter.Seq2[ollama.Chunk, error] {
+	key := func(caller, digest string, o *ollama.Options) cache.AnswerKey {
+		q := *r
+		q.Options = o
+		return cache.ChatKey(caller, digest, &q)
+	}
+	return f.answer(ctx, need, w, key, func(ctx context.Context, v *visit, o *ollama.Options) iter.Seq2[ollama.Chunk, error] {
 		q := *r
 		q.Options, q.KeepAlive = o, v.opts.keepAlive(r.Model, r.KeepAlive)
 		return v.Client.Chat(ctx, &q)
@@ -52,9 +64,8 @@ func opening(messages []ollama.Message) []string {
 	return o
 }
 
-// Embed embeds the inputs, in order; the model is loaded first. It goes to a host that has
-// the content of that digest; "" is what most hosts have. Errors as in Generate.
-func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, digest string, w Watch) (*ollama.EmbedResponse, error) {
+// embed is Embed without what is kept.
+func (f *Fleet) embed(ctx context.Context, r *ollama.EmbedRequest, digest string, w Watch) (*ollama.EmbedResponse, error) {
 	need := need{op: "embed", model: r.Model, digest: digest, options: r.Options, texts: r.Input, apart: true, cut: cuts(r.Truncate)}
 	var resp *ollama.EmbedResponse
 	err := f.run(ctx, need, w, func(ctx context.Context, v *visit, o *ollama.Options) (err error) {
@@ -69,8 +80,11 @@ func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, digest string
 // cuts reports whether Ollama cuts what does not fit: it does unless told not to.
 func cuts(truncate *bool) bool { return truncate == nil || *truncate }
 
+// askFunc is a callFunc for what streams.
+type askFunc func(ctx context.Context, v *visit, o *ollama.Options) iter.Seq2[ollama.Chunk, error]
+
 // stream is run for what streams.
-func (f *Fleet) stream(ctx context.Context, n need, w Watch, ask func(context.Context, *visit, *ollama.Options) iter.Seq2[ollama.Chunk, error]) iter.Seq2[ollama.Chunk, error] {
+func (f *Fleet) stream(ctx context.Context, n need, w Watch, ask askFunc) iter.Seq2[ollama.Chunk, error] {
 	return func(yield func(ollama.Chunk, error) bool) {
 		left := false
 		err := f.run(ctx, n, w, func(ctx context.Context, v *visit, o *ollama.Options) error {
@@ -133,6 +147,9 @@ func (f *Fleet) try(ctx context.Context, n *need, call func(*visit) error) error
 func (v *visit) visited(n *need, call func(*visit) error) (err error) {
 	err = context.Canceled // what a call is that ends in a panic
 	defer func() { v.leave(err) }()
+	if v.others {
+		defer time.AfterFunc(silence, v.ask).Stop()
+	}
 	if err = call(v); err != nil && errors.Is(context.Cause(v.ctx), errGone) {
 		err = v.fail(v.ctx, n.model, v.gone(n.op))
 	}
@@ -147,6 +164,20 @@ func (f *Fleet) elsewhere(ctx context.Context, n *need, tried []string) bool {
 	defer f.mu.Unlock()
 	_, err := route.Choose(f.facts(), call, time.Now())
 	return err == nil
+}
+
+// silence is how long nothing may come of a call before its host is asked whether it is well:
+// while it loads a model or reads a prompt, it answers that at once.
+const silence = 300 * time.Millisecond
+
+// ask has the host looked at, if nothing has come of the call.
+func (v *visit) ask() {
+	v.mu.Lock()
+	answered := v.answered
+	v.mu.Unlock()
+	if !answered {
+		v.watcher.Check()
+	}
 }
 
 // attempt makes the model ready on the host, waits for a slot and makes the call. When the
@@ -205,6 +236,7 @@ func (v *visit) send(ctx context.Context, n *need, w Watch, p Place, call func(c
 		return err
 	}
 	w.phase(Prompt)
+	v.sent = time.Now()
 	v.count(n.model, 1, -1)
 	defer v.count(n.model, -1, 1)
 	return v.failRun(ctx, n, n.sized(call(ctx), p.ContextLength), p.ContextLength)

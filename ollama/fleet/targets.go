@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"time"
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet/route"
@@ -36,7 +35,7 @@ func (f *Fleet) Find(ctx context.Context, model ollama.Name, host string) (*Mode
 	if err != nil {
 		return nil, err
 	}
-	digest := f.digestOf(model)
+	digest := f.localDigest(model, "")
 	var found *Model
 	for _, a := range g.answers {
 		switch {
@@ -55,17 +54,6 @@ func (f *Fleet) Find(ctx context.Context, model ollama.Name, host string) (*Mode
 		}
 	}
 	return found, nil
-}
-
-// digestOf is the content that calls on a model would find, "" when it is not known.
-func (f *Fleet) digestOf(model ollama.Name) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c, err := route.Choose(f.facts(), route.Call{Model: model}, time.Now())
-	if err != nil {
-		return ""
-	}
-	return c.Model.Digest
 }
 
 // Pull has hosts fetch a model, under the name as it is spelt, see [ollama.Spelling], and

@@ -31,6 +31,7 @@ type Watch struct {
 	Phase  func(Phase)
 	Line   func(place int, wait time.Duration) // of a call that waits for a slot: 1 goes next, after about that time; 0 when that is unknown. At once, and then every second
 	Expect func(took time.Duration)            // before phase Loading: how long the model took to load there the last time, when that is known
+	Cached func(texts int)                     // what is kept was the answer: 1, or so many texts of an Embed. Then nothing else need be told
 	Placed func(Place)                         // before the request is sent, and again after a recovery or on another host
 }
 
@@ -49,5 +50,11 @@ func (w Watch) placed(p Place) {
 func (w Watch) expect(took time.Duration) {
 	if w.Expect != nil && took > 0 {
 		w.Expect(took)
+	}
+}
+
+func (w Watch) cached(texts int) {
+	if w.Cached != nil && texts > 0 {
+		w.Cached(texts)
 	}
 }

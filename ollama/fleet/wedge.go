@@ -91,6 +91,9 @@ func (v *visit) alive() bool {
 	if v.heard {
 		return true
 	}
+	if f := v.opts.Observe.First; f != nil {
+		f(v.Client.Name(), v.model, time.Since(v.sent))
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.answered = true
