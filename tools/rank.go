@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -148,7 +148,7 @@ func (r *ranking) output(in *rankInput, start time.Time) rankOutput {
 			o.Results = append(o.Results, ranked{i, score})
 		}
 	}
-	slices.SortStableFunc(o.Results, func(a, b ranked) int { return cmp.Compare(b.Score, a.Score) })
+	sort.SliceStable(o.Results, func(i, j int) bool { return cmp.Compare(o.Results[i].Score, o.Results[j].Score) > 0 })
 	o.Results = o.Results[:min(cmp.Or(in.TopK, 10), len(o.Results))]
 	for i := range o.Results {
 		o.Results[i].Score = math.Round(o.Results[i].Score*1e6) / 1e6
