@@ -5,7 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 
 	"ollama-mcp/config"
 	"ollama-mcp/ollama"
@@ -66,19 +66,29 @@ func explanation(asked *config.ExplainCommand, model ollama.Name, e policy.Expla
 	default:
 		fmt.Fprintf(&b, "denied: %s. No rule allows it.\n", call)
 	}
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	if len(e.Matches) > 0 {
-		fmt.Fprintln(w, "\nrules that match:")
-	}
-	for _, m := range e.Matches {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", m.Rule, m.Effect, m.Limits)
-	}
+	b.WriteString(matches(e.Matches))
 	switch {
 	case e.Allowed && model == "":
-		fmt.Fprintf(w, "\nlimits in force with every model: %s\n", e.Limits)
+		fmt.Fprintf(&b, "\nlimits in force with every model: %s\n", e.Limits)
 	case e.Allowed:
-		fmt.Fprintf(w, "\nlimits in force: %s\n", e.Limits)
+		fmt.Fprintf(&b, "\nlimits in force: %s\n", e.Limits)
 	}
-	w.Flush() // to memory: cannot fail
+	return b.String()
+}
+
+// matches lists the rules that match in columns.
+func matches(all []policy.Match) string {
+	if len(all) == 0 {
+		return ""
+	}
+	rule, effect := 0, 0 // how wide their columns are
+	for _, m := range all {
+		rule, effect = max(rule, utf8.RuneCountInString(m.Rule)), max(effect, len(m.Effect))
+	}
+	var b strings.Builder
+	b.WriteString("\nrules that match:\n")
+	for _, m := range all {
+		fmt.Fprintf(&b, "  %-*s  %-*s  %s\n", rule, m.Rule, effect, m.Effect, m.Limits)
+	}
 	return b.String()
 }
