@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -53,22 +54,43 @@ func appendToken(file []byte, t Token) ([]byte, error) {
 			return nil, fmt.Errorf("a token named %q stands there already: choose another name, or remove that entry", t.Name)
 		}
 	}
-	if _, _, err := t.check(); err != nil {
-		return nil, err
-	}
-	entry, err := yaml.Dump([]Token{t})
+	digest, _, err := t.check()
 	if err != nil {
 		return nil, err
 	}
 	if len(file) > 0 && file[len(file)-1] != '\n' {
 		file = append(file, '\n')
 	}
-	all := append(file, indented(string(entry), listIndent(file))...)
+	all := append(file, indented(t.entry(), listIndent(file))...)
 	// Text was put after text: see that it is the list that was meant.
-	if set, err := parseTokens(all); err != nil || len(set.callers) != len(old.callers)+1 {
+	if set, err := parseTokens(all); err != nil || len(set.callers) != len(old.callers)+1 || set.callers[digest].Name != t.Name {
 		return nil, errors.New("nothing can be added at its end: write the list as lines that begin with a dash")
 	}
 	return all, nil
+}
+
+// entry writes t as an entry of the list. What Go quotes, YAML reads as it was meant; the
+// library's own writer would take 80 kB of the program.
+func (t *Token) entry() string {
+	text := fmt.Sprintf("- name: %q\n  sha256: %q\n", t.Name, t.SHA256)
+	if len(t.Scopes) > 0 {
+		text += fmt.Sprintf("  scopes: [%s]\n", quoted(t.Scopes))
+	}
+	if len(t.Groups) > 0 {
+		text += fmt.Sprintf("  groups: [%s]\n", quoted(t.Groups))
+	}
+	if t.Expires != "" {
+		text += fmt.Sprintf("  expires: %q\n", t.Expires)
+	}
+	return text
+}
+
+func quoted(words []string) string {
+	all := make([]string, len(words))
+	for i, w := range words {
+		all[i] = strconv.Quote(w)
+	}
+	return strings.Join(all, ", ")
 }
 
 // listIndent is how many spaces stand before the dashes of the list.

@@ -173,7 +173,7 @@ func TestAddToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := writeFile(t, file)
-			secret, err := AddToken(path, Token{Name: "new", Scopes: []string{"read", "yes"}, Groups: []string{"a b"}, Expires: "2999-01-01T00:00:00Z"})
+			secret, err := AddToken(path, Token{Name: "new", Scopes: []string{"read", "yes"}, Groups: []string{"a b", "\u2028é\"': # \\ - \U0001F600"}, Expires: "2999-01-01T00:00:00Z"})
 			if err != nil || !strings.HasPrefix(secret, "omcp_") || len(secret) != len("omcp_")+43 {
 				t.Fatalf("AddToken = %q, %v; want omcp_ and 256 bits", secret, err)
 			}
@@ -183,7 +183,7 @@ func TestAddToken(t *testing.T) {
 			}
 			a := newAuthenticator(t, Options{TokensFile: path})
 			c, f := a.Authenticate(request("/mcp", "Bearer "+secret))
-			if want := "{new [a b] [read yes] 2999-01-01 00:00:00 +0000 UTC}"; fmt.Sprint(c) != want || f != nil {
+			if want := "{new [a b \u2028é\"': # \\ - \U0001F600] [read yes] 2999-01-01 00:00:00 +0000 UTC}"; fmt.Sprint(c) != want || f != nil {
 				t.Errorf("Authenticate: %v, %+v; want %s", c, f, want)
 			}
 			if _, err := AddToken(path, Token{Name: "new"}); err == nil || !strings.Contains(err.Error(), `"new"`) {
