@@ -70,36 +70,43 @@ func define[In, Out any, P interface {
 	*Out
 	output
 }](t Tool, run func(context.Context, In, *call) (Out, error)) Tool {
-	var inErr, outErr, longErr error
+	var inErr, outErr error
 	t.Input, inErr = schema.Input[In]()
 	t.Output, outErr = schema.Output[Out]()
-	_, t.long = any(new(In)).(patient)
-	if _, ok := any(new(Out)).(deferring); ok != t.long {
-		longErr = errors.New("of patience and deferrable one is missing")
+	t.err = errors.Join(inErr, outErr)
+	t.bind(new(In), new(Out), func(ctx context.Context, input any, c *call) (output, error) {
+		out, err := run(ctx, *input.(*In), c)
+		return P(&out), err
+	})
+	return t
+}
+
+// bind is the part of [define] that is compiled once and not for every tool, which would
+// take 40 kB. in and out are pointers to zero values; run is given one like in.
+func (t *Tool) bind(in, out any, run func(ctx context.Context, input any, c *call) (output, error)) {
+	_, t.long = in.(patient)
+	if _, ok := out.(deferring); ok != t.long {
+		t.err = errors.Join(t.err, errors.New("of patience and deferrable one is missing"))
 	}
-	if t.err = errors.Join(inErr, outErr, longErr); t.err != nil {
-		return t
-	}
-	in := t.Input
+	s, of := t.Input, reflect.TypeOf(in).Elem()
 	t.read = func(args json.RawMessage) (r request, err error) {
-		input := new(In)
-		if err := in.Decode(args, input); err != nil {
+		input := reflect.New(of).Interface()
+		if err := s.Decode(args, input); err != nil {
 			return r, err
 		}
 		r.size = len(args)
-		if p, ok := any(input).(patient); ok {
+		if p, ok := input.(patient); ok {
 			r.wait = p.seconds()
 		}
 		r.run = func(ctx context.Context, c *call) outcome {
-			out, err := run(ctx, *input, c)
-			if err != nil && reflect.ValueOf(out).IsZero() {
+			out, err := run(ctx, input, c)
+			if err != nil && reflect.ValueOf(out).Elem().IsZero() {
 				return outcome{&empty{}, err} // no field may look like an answer
 			}
-			return outcome{P(&out), err}
+			return outcome{out, err}
 		}
 		return r, nil
 	}
-	return t
 }
 
 // Call runs the tool. What goes wrong, a panic included, is in the result: one sentence
