@@ -33,7 +33,7 @@ func BenchmarkFigures(b *testing.B) {
 	}{
 		{"size", sizes}, {"start", starts}, {"list_models", lists}, {"memory", memories},
 		{"parallel", parallel}, {"stream", streams}, {"cancel", cancels},
-		{"http", overHTTP}, {"crowd", crowd},
+		{"http", overHTTP}, {"crowd", crowd}, {"fleet", alone},
 	} {
 		b.Run(part.name, func(b *testing.B) {
 			if b.N == 1 { // a part repeats by itself what it measures
@@ -53,7 +53,7 @@ func build(b *testing.B) programs {
 	b.Helper()
 	dir := b.TempDir()
 	p := programs{filepath.Join(dir, "ollama-mcp"), filepath.Join(dir, "bare"), filepath.Join(dir, "proxy")}
-	compile(b, p.ours, ".")
+	must(b, exec.CommandContext(b.Context(), "make", "-s", "build", "BINARY="+p.ours))
 	compileControl(b, p.bare, "bench_bare_test.go", "serveBare")
 	compileControl(b, p.proxy, "bench_proxy_test.go", "serveProxy")
 	return p
@@ -77,6 +77,11 @@ func compile(b *testing.B, program, source string) {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w -funcalign=16", "-o", program, source)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	must(b, cmd)
+}
+
+func must(b *testing.B, cmd *exec.Cmd) {
+	b.Helper()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
