@@ -1,13 +1,14 @@
 package auth
 
 import (
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"ollama-mcp/files"
 )
 
 // lookEvery is how often the files behind a reloaded value are looked at, at most.
@@ -17,7 +18,7 @@ const lookEvery = time.Second
 // looks when it is asked, so that it needs no goroutine and no library. What cannot be read
 // leaves the value as it was and is logged once.
 type reloaded[T any] struct {
-	files []string
+	paths []string
 	load  func() (*T, error)
 	log   zerolog.Logger
 
@@ -26,12 +27,12 @@ type reloaded[T any] struct {
 	nextLook atomic.Int64 // a time.Duration after started: no change of the clock matters
 
 	mu   sync.Mutex // guards seen, and is held while loading
-	seen []os.FileInfo
+	seen files.Look
 }
 
 // newReloaded loads the value for the first time. A file that is "" is none.
-func newReloaded[T any](load func() (*T, error), log zerolog.Logger, files ...string) (*reloaded[T], error) {
-	r := &reloaded[T]{files: files, load: load, log: log, started: time.Now(), seen: stat(files)}
+func newReloaded[T any](load func() (*T, error), log zerolog.Logger, paths ...string) (*reloaded[T], error) {
+	r := &reloaded[T]{paths: paths, load: load, log: log, started: time.Now(), seen: files.Stat(paths...)}
 	value, err := load()
 	if err != nil {
 		return nil, err
@@ -54,8 +55,8 @@ func (r *reloaded[T]) get(now time.Time) *T {
 
 func (r *reloaded[T]) look() {
 	// Looked at before the load: what changes in between is seen the next time.
-	now := stat(r.files)
-	if same(now, r.seen) {
+	now := files.Stat(r.paths...)
+	if now.Same(r.seen) {
 		return
 	}
 	r.seen = now
@@ -65,26 +66,5 @@ func (r *reloaded[T]) look() {
 		return
 	}
 	r.current.Store(value)
-	r.log.Info().Str("files", strings.Join(r.files, " ")).Msg("read anew")
-}
-
-// stat returns nil for a file that is not there.
-func stat(files []string) []os.FileInfo {
-	infos := make([]os.FileInfo, len(files))
-	for i, file := range files {
-		infos[i], _ = os.Stat(file)
-	}
-	return infos
-}
-
-func same(a, b []os.FileInfo) bool {
-	for i := range a {
-		switch {
-		case a[i] == nil && b[i] == nil:
-		case a[i] == nil || b[i] == nil,
-			!os.SameFile(a[i], b[i]), !a[i].ModTime().Equal(b[i].ModTime()), a[i].Size() != b[i].Size():
-			return false
-		}
-	}
-	return true
+	r.log.Info().Str("files", strings.Join(r.paths, " ")).Msg("read anew")
 }

@@ -59,20 +59,20 @@ func sign(template, parent *x509.Certificate, key, by crypto.Signer) (*x509.Cert
 	return must(x509.ParseCertificate(der)), der
 }
 
-// files are the PEM files of a server in a folder of their own.
-type files struct{ cert, key, ca string }
+// pemFiles are the PEM files of a server in a folder of their own.
+type pemFiles struct{ cert, key, ca string }
 
-func newFiles(t *testing.T) files {
+func newFiles(t *testing.T) pemFiles {
 	dir := t.TempDir()
-	return files{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "ca.pem")}
+	return pemFiles{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "ca.pem")}
 }
 
-func (f files) writeServer(c tls.Certificate) {
+func (f pemFiles) writeServer(c tls.Certificate) {
 	writePEM(f.cert, "CERTIFICATE", c.Certificate[0])
 	writePEM(f.key, "PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(c.PrivateKey)))
 }
 
-func (f files) writeCA(a *authority) { writePEM(f.ca, "CERTIFICATE", a.cert.Raw) }
+func (f pemFiles) writeCA(a *authority) { writePEM(f.ca, "CERTIFICATE", a.cert.Raw) }
 
 // writePEM replaces the file by another, so that a change within the clock's grain shows too.
 func writePEM(path, kind string, der []byte) {
