@@ -17,7 +17,7 @@ import (
 type ClientOptions struct {
 	Host       Host
 	Name       string                                                            // how results and errors name the host; Host.Name() when empty
-	Header     http.Header                                                       // sent with every request
+	Header     map[string]Secret                                                 // sent with every request, to this host only
 	APIKey     Secret                                                            // bearer token, sent to this host only
 	TLS        *tls.Config                                                       // for https hosts; nil is Go's default
 	Connect    time.Duration                                                     // limit on connecting, TLS included; 0 is 5 s
@@ -36,7 +36,8 @@ type ClientOptions struct {
 type Client struct {
 	name       string
 	base       string
-	header     http.Header // of every request; never changed
+	header     http.Header       // of every request; never changed
+	secrets    *strings.Replacer // hides what is secret in header
 	stall      time.Duration
 	quick      time.Duration // limit on the first byte of what needs no model
 	registries Registries
@@ -47,10 +48,12 @@ type Client struct {
 
 // NewClient makes a client. It opens no connection.
 func NewClient(o ClientOptions) *Client {
+	header := o.header()
 	return &Client{
 		name:       cmp.Or(o.Name, o.Host.Name()),
 		base:       o.Host.String(),
-		header:     o.header(),
+		header:     header,
+		secrets:    o.secrets(header.Get("Authorization")),
 		stall:      cmp.Or(o.Stall, 120*time.Second),
 		quick:      cmp.Or(o.Answer, 30*time.Second),
 		registries: o.Registries,
@@ -59,9 +62,9 @@ func NewClient(o ClientOptions) *Client {
 }
 
 func (o *ClientOptions) header() http.Header {
-	h := o.Header.Clone()
-	if h == nil {
-		h = http.Header{}
+	h := http.Header{}
+	for name, value := range o.Header {
+		h.Set(name, string(value))
 	}
 	h.Set("Accept", "application/x-ndjson, application/json")
 	h.Set("User-Agent", cmp.Or(o.UserAgent, "ollama-mcp"))
@@ -69,6 +72,26 @@ func (o *ClientOptions) header() http.Header {
 		h.Set("Authorization", "Bearer "+key)
 	}
 	return h
+}
+
+// minSecret is the least length of what is hidden in errors: what is shorter, such as the name
+// of a team, is in many words.
+const minSecret = 8
+
+// secrets hides in a text what an error must not repeat, should the host do so.
+func (o *ClientOptions) secrets(authorization string) *strings.Replacer {
+	var pairs []string
+	hide := func(s string) {
+		if len(s) >= minSecret {
+			pairs = append(pairs, s, Secret(s).shown())
+		}
+	}
+	_, credentials, _ := strings.Cut(authorization, " ")
+	hide(credentials)
+	for _, value := range o.Header {
+		hide(string(value))
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 // Name is how results and errors name the host.

@@ -68,6 +68,7 @@ func (x *exchange) refused(res *http.Response) error {
 	if err != nil && (x.caller.Err() != nil || len(body) == 0) {
 		return x.fail(err)
 	}
+	body = x.client.hide(body)
 	said, ours := words(body)
 	if !ours {
 		said = excerpt(body)
@@ -76,7 +77,7 @@ func (x *exchange) refused(res *http.Response) error {
 		said, ours = crashed, true
 	}
 	if to := res.Header.Get("Location"); to != "" && res.StatusCode/100 == 3 {
-		said, ours = "redirects to "+withoutQuery(to), false
+		said, ours = "redirects to "+withoutQuery(x.client.secrets.Replace(to)), false
 	}
 	e := x.error(kindOf(res.StatusCode, said, ours), said)
 	e.Status = res.StatusCode
@@ -84,12 +85,16 @@ func (x *exchange) refused(res *http.Response) error {
 	return e
 }
 
+// hide takes the host's secrets out of what it says: an error goes to callers.
+func (c *Client) hide(body []byte) []byte { return []byte(c.secrets.Replace(string(body))) }
+
 // crashed is what an empty answer of status 500 says: gin gives it where a handler panics
 // (github.com/gin-gonic/gin, recovery.go).
 const crashed = "it crashed on this request; its own log says why"
 
 // unexpected says what is wrong with a body of status 200 that is not what was asked for.
 func (x *exchange) unexpected(body []byte) error {
+	body = x.client.hide(body)
 	if said, ours := words(body); ours {
 		e := x.error(kindOf(http.StatusOK, said, true), said)
 		e.Status = http.StatusOK

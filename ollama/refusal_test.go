@@ -275,3 +275,43 @@ func TestKeyStaysSecret(t *testing.T) {
 		}
 	})
 }
+
+// TestSecretsOfAHost: what was sent in headers shows in no error, even if the host repeats it,
+// and goes nowhere else.
+func TestSecretsOfAHost(t *testing.T) {
+	secret := map[string]Secret{"Authorization": "Bearer hunter2-long", "X-Key": "open sesame"}
+	const said = "hunter2-long and open sesame are wrong"
+	synctest.Test(t, func(t *testing.T) {
+		for name, answer := range map[string]func(io.Writer, *http.Request) bool{
+			"refused":  says("HTTP/1.1 401 Unauthorized\r\n\r\n" + `{"error":"` + said + `"}`),
+			"a text":   says("HTTP/1.1 500 Oops\r\n\r\n" + said),
+			"success":  says(ok("<title>" + said + "</title>")),
+			"redirect": says("HTTP/1.1 302 Found\r\nLocation: http://elsewhere/hunter2-long/open%20sesame\r\n\r\n"),
+		} {
+			var dialled []string
+			h := &rawHost{answer: answer}
+			o := ClientOptions{Header: secret, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dialled = append(dialled, addr)
+				return h.dial(ctx, network, addr)
+			}}
+			c := NewClient(o)
+			_, err := c.Version(t.Context())
+			if err == nil || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("Version, %s: %v; want an error without secrets", name, err)
+			}
+			if name != "redirect" && (strings.Contains(err.Error(), "sesame") || !strings.Contains(err.Error(), "[redacted]")) {
+				t.Errorf("Version, %s: %v; want [redacted] for each secret", name, err)
+			}
+			if printed := fmt.Sprintf("%+v %#v", o, o); strings.Contains(printed, "hunter2") || strings.Contains(printed, "sesame") {
+				t.Errorf("options print as %s, want no secrets", printed)
+			}
+			for _, addr := range dialled {
+				if addr != "127.0.0.1:11434" {
+					t.Errorf("Version, %s: dialled %s, want the host only", name, addr)
+				}
+			}
+			c.Close()
+			h.served.Wait()
+		}
+	})
+}

@@ -356,7 +356,7 @@ func TestRequests(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var seen *http.Request
 			h := &rawHost{answer: func(w io.Writer, r *http.Request) bool { seen = r; return false }}
-			c := NewClient(ClientOptions{Host: host, Header: http.Header{"X-Team": {"red"}}, APIKey: " key\n", Dial: h.dial})
+			c := NewClient(ClientOptions{Host: host, Header: map[string]Secret{"X-Team": "red"}, APIKey: " key\n", Dial: h.dial})
 			if err := tt.call(WithRequestID(t.Context(), "a/7"), c); err == nil {
 				t.Errorf("%s: no error, want one", tt.path)
 			}
