@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"ollama-mcp/ollama"
 )
 
 // glob is a checked pattern: * is any run of characters, "/" and none included, ? is one
@@ -83,4 +85,14 @@ func parseModelGlob(s string) ([]glob, error) {
 		return []glob{g, g + ":*"}, nil
 	}
 	return []glob{g + ":*"}, nil
+}
+
+// Models compiles patterns over models, as rules have them, for what is no rule. The function
+// takes canonical names; it is nil when every model matches, as with nil patterns.
+func Models(patterns []string) (func(ollama.Name) bool, error) {
+	globs, err := compileList("models", patterns, parseModelGlob)
+	if err != nil || globs == nil || slices.Contains(globs, anything) {
+		return nil, err
+	}
+	return func(n ollama.Name) bool { return matchAny(globs, string(n)) }, nil
 }

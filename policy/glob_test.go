@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"ollama-mcp/ollama"
 )
 
 func TestModelPatterns(t *testing.T) {
@@ -96,4 +98,26 @@ func TestCoveredPatternMatchesNothingElse(t *testing.T) {
 			t.Fatalf("%q covers %q, but %q matches the second alone", g, h, s)
 		}
 	})
+}
+
+func TestModels(t *testing.T) {
+	may, err := Models([]string{"llama3.2", "hf.co/*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[ollama.Name]bool{"llama3.2:latest": true, "llama3.2:1b": true, "hf.co/a/b:q4": true, "qwen3:latest": false} {
+		if got := may(name); got != want {
+			t.Errorf("Models(llama3.2, hf.co/*)(%s) = %v, want %v", name, got, want)
+		}
+	}
+	for _, all := range [][]string{nil, {"*"}, {"a", "*"}} {
+		if may, err := Models(all); may != nil || err != nil {
+			t.Errorf("Models(%q) = %v, want nil for all", all, err)
+		}
+	}
+	for _, none := range [][]string{{}, {""}, {"a[b]"}} {
+		if _, err := Models(none); err == nil || !strings.Contains(err.Error(), "models") {
+			t.Errorf("Models(%q) = %v, want an error that names them", none, err)
+		}
+	}
 }
