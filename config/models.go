@@ -26,6 +26,7 @@ type pin struct {
 	UseMMap   *bool   `yaml:"use_mmap"`
 	NumThread *int    `yaml:"num_thread"`
 	KeepAlive *string `yaml:"keep_alive"`
+	Preload   *int    `yaml:"preload"` // number of hosts
 }
 
 // readPins decodes the section strictly, as the policy is.
@@ -72,10 +73,13 @@ func (p *pin) check(line int) (fleet.Pin, error) {
 		NumCtx: p.NumCtx, NumBatch: p.NumBatch, NumGPU: p.NumGPU,
 		MainGPU: p.MainGPU, UseMMap: p.UseMMap, NumThread: p.NumThread,
 	}).LoadTime()}
-	for name, n := range map[string]*int{"num_ctx": p.NumCtx, "num_batch": p.NumBatch} {
+	for name, n := range map[string]*int{"num_ctx": p.NumCtx, "num_batch": p.NumBatch, "preload": p.Preload} {
 		if n != nil && *n < 1 {
 			return made, fmt.Errorf("line %d: %s must be more than 0", line, name)
 		}
+	}
+	if p.Preload != nil {
+		made.Preload = *p.Preload
 	}
 	if p.KeepAlive == nil {
 		return made, nil

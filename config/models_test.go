@@ -21,7 +21,7 @@ models:
     num_ctx: 4096
     num_gpu: 0
     use_mmap: false
-  kept: {keep_alive: -1s}
+  kept: {keep_alive: -1s, preload: 2}
 max-wait: 40s
 `)
 	c, _, err := Parse([]string{"--config", file}, "v", io.Discard)
@@ -31,7 +31,7 @@ max-wait: 40s
 	want := map[ollama.Name]fleet.Pin{
 		"llama3.2:latest":  {Options: &ollama.Options{NumCtx: new(8192)}, KeepAlive: "24h"},
 		"hf.co/a/b:q4_k_m": {Options: &ollama.Options{NumCtx: new(4096), NumGPU: new(0), UseMMap: new(false)}},
-		"kept:latest":      {KeepAlive: "-1s"},
+		"kept:latest":      {KeepAlive: "-1s", Preload: 2},
 	}
 	if diff := cmp.Diff(want, c.Models.Pins); diff != "" {
 		t.Errorf("the pins of the file (-want +got):\n%s", diff)
@@ -52,6 +52,8 @@ func TestWrongModelsSectionIsNamed(t *testing.T) {
 		"models:\n  a:\n    num_ctx:\n":              {"line 3", "missing"},
 		"models: {a: {num_ctx: many}}\n":             {"a: ", "line 1", "many"},
 		"models: {a: {num_ctx: 0}}\n":                {"num_ctx must be more than 0"},
+		"models: {a: {preload: 0}}\n":                {"preload must be more than 0"},
+		"models: {a: {preload: all}}\n":              {"line 1", `preload "all" is not a whole number`},
 		"models: {a: {keep_alive: soon}}\n":          {`"soon"`, "30m"},
 		"models: {a: {keep_alive: 0s}}\n":            {`"0s"`, "-1s for ever"},
 		"models: {a: {num_ctx: 1}, A: {num_ctx: 1}}": {"a:latest is there twice"},

@@ -32,3 +32,17 @@ func (s Size) MarshalText() ([]byte, error) {
 	}
 	return fmt.Appendf(nil, "%d", s), nil
 }
+
+// CacheSize is a Size that may be 0: then nothing is kept.
+type CacheSize int64
+
+// UnmarshalText reads what a Size is.
+func (s *CacheSize) UnmarshalText(text []byte) error { return (*Size)(s).UnmarshalText(text) }
+
+// MarshalText writes the size as people do.
+func (s CacheSize) MarshalText() ([]byte, error) {
+	if s == 0 {
+		return []byte("0"), nil
+	}
+	return Size(s).MarshalText()
+}
