@@ -19,12 +19,14 @@ import (
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/ollama/fleet/queue"
 )
 
 // Config is everything that can be set. Its fields are valid once Parse returned it. A field
 // with a tag arg:"--name" is a setting.
 type Config struct {
 	Ollama OllamaConfig
+	Fleet  FleetConfig
 	Models ModelConfig
 	Tools  ToolConfig
 	Limits LimitConfig
@@ -33,17 +35,28 @@ type Config struct {
 	Log    LogConfig
 	Policy PolicyConfig
 	Command
+
+	args []string // that Parse was given
 }
 
 // OllamaConfig says where Ollama is and how long to wait for it.
 type OllamaConfig struct {
-	Ollama     string        `arg:"--ollama" placeholder:"ADDRESS" help:"Ollama's address, such as http://gpu-box:11434; without it OLLAMA_HOST, else 127.0.0.1:11434"`
+	Ollama     string        `arg:"--ollama" placeholder:"ADDRESS" help:"Ollama's address, such as http://gpu-box:11434, or several as name=address,name=address; without it OLLAMA_HOST, else 127.0.0.1:11434"`
 	Stall      time.Duration `arg:"--stall" placeholder:"TIME" help:"give up on an answer that has begun and then stays silent for this long"`
 	WedgeAfter time.Duration `arg:"--wedge-after" placeholder:"TIME" help:"reload a model that gives no first token for this long after a cancelled call: Ollama may have lost its slot"`
 
-	Host   ollama.Host   `arg:"-"` // where Ollama is
-	Origin string        `arg:"-"` // what said so: a flag, a variable, the file or the default
-	APIKey ollama.Secret `arg:"-"` // OLLAMA_API_KEY, when Host is ollama.com
+	Hosts  []Host `arg:"-"` // where Ollama is; at least one
+	Origin string `arg:"-"` // what said so: a flag, a variable, the file or the default
+
+	section *hostSection // of the file; nil: there is none. A pointer does not print its secrets
+}
+
+// FleetConfig says how the hosts behave as one.
+type FleetConfig struct {
+	Queue           string    `arg:"--queue" placeholder:"ORDER" help:"fair or fifo: callers take turns at a busy model, or the first comes first, whoever calls"`
+	EmbedCache      CacheSize `arg:"--embed-cache" placeholder:"SIZE" help:"memory for vectors made before, for the caller who had them made; 0 keeps none"`
+	ShareEmbeddings bool      `arg:"--share-embeddings" help:"let callers have vectors that others had made; how fast they come tells that somebody sent the same text"`
+	AnswerCache     CacheSize `arg:"--answer-cache" placeholder:"SIZE" help:"memory for answers to calls with temperature 0 or a seed, for the same call of the same caller; 0 keeps none"`
 }
 
 // ModelConfig says which models calls may use, and how.
@@ -124,6 +137,7 @@ func (*Command) Epilogue() string {
 func defaults() *Config {
 	return &Config{
 		Ollama: OllamaConfig{Stall: 120 * time.Second, WedgeAfter: fleet.DefaultWedgeAfter},
+		Fleet:  FleetConfig{Queue: string(queue.Fair), EmbedCache: 64 << 20},
 		Models: ModelConfig{MaxWait: 50 * time.Second, MaxKeepAlive: KeepAlive(time.Hour), AllowRegistries: Words{"registry.ollama.ai", "hf.co"}},
 		Limits: LimitConfig{MaxCalls: 2048, MaxCallsPerCaller: 64, MaxMessage: 16 << 20, ProgressInterval: 100 * time.Millisecond, Poll: 5 * time.Second, JobTTL: time.Hour, Drain: 3 * time.Second},
 		Serve:  ServeConfig{Listen: "127.0.0.1:8811", SSE: "on", MaxStreams: 8192, MaxStreamsPerCaller: 1024},
@@ -133,14 +147,14 @@ func defaults() *Config {
 
 // sections are the parts of the settings, in the order of the help.
 func (c *Config) sections() []any {
-	return []any{&c.Ollama, &c.Models, &c.Tools, &c.Limits, &c.Serve, &c.Auth, &c.Log}
+	return []any{&c.Ollama, &c.Fleet, &c.Models, &c.Tools, &c.Limits, &c.Serve, &c.Auth, &c.Log}
 }
 
 // Parse reads the settings. done reports that help or the version went to stdout and
 // nothing is left to do.
 func Parse(args []string, version string, stdout io.Writer) (c *Config, done bool, err error) {
 	c = defaults()
-	c.Build = version
+	c.Build, c.args = version, args
 	if err := c.checkFlags(args); err != nil {
 		return nil, false, err
 	}
@@ -161,31 +175,43 @@ func Parse(args []string, version string, stdout io.Writer) (c *Config, done boo
 	case err != nil:
 		return nil, false, err
 	}
-	return c, false, errors.Join(c.Ollama.resolve(args), c.Models.resolve(), c.Auth.check(), c.Serve.resolve(&c.Auth, c.HTTP != nil), c.Token.check(&c.Auth), c.Log.check(), c.positive())
+	return c, false, errors.Join(c.Ollama.resolve(args, c.Token == nil && c.Explain == nil), c.Fleet.check(), c.Models.resolve(), c.Auth.check(), c.Serve.resolve(&c.Auth, c.HTTP != nil), c.Token.check(&c.Auth), c.Log.check(), c.positive())
 }
 
 // resolve settles where Ollama is. Origin already says whether the file or the
-// environment set it.
-func (o *OllamaConfig) resolve(args []string) error {
-	address := o.Ollama
-	switch host := os.Getenv("OLLAMA_HOST"); {
-	case given("ollama", args):
+// environment set --ollama. Without secrets it reads none, for commands that ask no Ollama.
+func (o *OllamaConfig) resolve(args []string, secrets bool) (err error) {
+	host := os.Getenv("OLLAMA_HOST")
+	inFile, named := o.section != nil, given("ollama", args)
+	if named {
 		o.Origin = "--ollama"
-	case address != "":
-	case host != "":
-		address, o.Origin = host, "OLLAMA_HOST"
-	default:
-		o.Origin = "the default"
 	}
-	var err error
-	if o.Host, err = ollama.ParseHost(address); err != nil {
+	switch {
+	case inFile && (named || o.Ollama != ""):
+		return fmt.Errorf("--config: %s: hosts says where Ollama is, and so does --ollama, set by %s: leave one of them out", o.section.file, o.Origin)
+	case inFile:
+		o.Origin = "--config"
+		o.Hosts, err = o.section.hosts(secrets)
+		return err
+	case named || o.Ollama != "":
+		o.Hosts, err = parseHosts(o.Ollama)
+	case host != "": // which is one, as it is to Ollama
+		o.Origin, o.Hosts = "OLLAMA_HOST", make([]Host, 1)
+		err = o.Hosts[0].at(host)
+	default:
+		o.Origin, o.Hosts = "the default", make([]Host, 1)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", o.Origin, err)
 	}
-	// The key is ollama.com's: no other host may see it, and nobody who reads along.
-	if o.Host.String() == "https://ollama.com" {
-		o.APIKey = ollama.Secret(os.Getenv("OLLAMA_API_KEY"))
+	for i := range o.Hosts {
+		o.Hosts[i].Settings = o.Hosts[i].fingerprint(nil)
 	}
 	return nil
+}
+
+func (f *FleetConfig) check() error {
+	return oneOf("--queue", f.Queue, string(queue.Fair), string(queue.FIFO))
 }
 
 func (m *ModelConfig) resolve() (err error) {
@@ -219,7 +245,7 @@ func oneOf(flag, value string, valid ...string) error {
 func (c *Config) positive() error {
 	var errs []error
 	for name, field := range c.settings() {
-		if field.CanInt() && field.Int() <= 0 {
+		if _, cache := field.Interface().(CacheSize); field.CanInt() && field.Int() <= 0 && !(cache && field.Int() == 0) {
 			errs = append(errs, notPositive("--"+name, field))
 		}
 	}
@@ -227,8 +253,11 @@ func (c *Config) positive() error {
 }
 
 func notPositive(flag string, field reflect.Value) error {
-	if _, ok := field.Interface().(KeepAlive); ok {
+	switch field.Interface().(type) {
+	case KeepAlive:
 		return fmt.Errorf("%s must be forever, or more than 0", flag)
+	case CacheSize:
+		return fmt.Errorf("%s must be 0, for none, or more", flag)
 	}
 	return fmt.Errorf("%s must be more than 0", flag)
 }

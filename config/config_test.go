@@ -103,7 +103,7 @@ func TestAddressAndItsOrigin(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := c.Ollama.Host.String(); got != tt.want || c.Ollama.Origin != tt.origin {
+			if got := c.Ollama.Where(); got != tt.want || c.Ollama.Origin != tt.origin {
 				t.Errorf("address %s from %s, want %s from %s", got, c.Ollama.Origin, tt.want, tt.origin)
 			}
 		})
@@ -216,8 +216,8 @@ func TestAPIKey(t *testing.T) {
 		"https://ollama.com.evil.example": "", "https://notollama.com": "", "http://ollama.com": "",
 	} {
 		c, _, err := Parse([]string{"--ollama", host}, "v", io.Discard)
-		if err != nil || c.Ollama.APIKey != want {
-			t.Errorf("OLLAMA_API_KEY=hunter2 for %s: got %q, %v; want %q", host, string(c.Ollama.APIKey), err, string(want))
+		if err != nil || c.Ollama.Hosts[0].APIKey != want {
+			t.Errorf("OLLAMA_API_KEY=hunter2 for %s: got %q, %v; want %q", host, string(c.Ollama.Hosts[0].APIKey), err, string(want))
 		}
 		if printed := fmt.Sprintf("%+v", c); strings.Contains(printed, "hunter2") {
 			t.Errorf("a printed Config shows the key: %s", printed)

@@ -61,6 +61,9 @@ func checkKeys(n *yaml.Node, of reflect.Type) error {
 	fields := map[string]reflect.Type{"<<": of} // https://yaml.org/type/merge.html
 	var names []string
 	for f := range of.Fields() {
+		if !f.IsExported() {
+			continue
+		}
 		names = append(names, f.Tag.Get("yaml"))
 		fields[f.Tag.Get("yaml")] = f.Type
 	}
@@ -86,6 +89,9 @@ func checkValue(key string, value *yaml.Node, of reflect.Type) error {
 		of = of.Elem()
 	}
 	switch {
+	case of == reflect.TypeFor[secretSource]() && value.Kind == yaml.ScalarNode:
+		return fmt.Errorf("line %d: %s does not stand in this file: write %s: {env: NAME} or %s: {file: PATH}", value.Line, key, key, key)
+	case of == reflect.TypeFor[yaml.Node](): // its reader knows
 	case of.Kind() == reflect.Struct:
 		return checkKeys(value, of)
 	case value.Kind != yaml.ScalarNode || value.Tag == "!!null":
@@ -97,6 +103,8 @@ func checkValue(key string, value *yaml.Node, of reflect.Type) error {
 		}
 	case of.Kind() == reflect.Int && value.Tag != "!!int":
 		return fmt.Errorf("line %d: %s %q is not a whole number", value.Line, key, value.Value)
+	case of.Kind() == reflect.Float64 && value.Tag != "!!int" && value.Tag != "!!float":
+		return fmt.Errorf("line %d: %s %q is not a number", value.Line, key, value.Value)
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func (c *Config) readFile(args []string) (map[string]any, error) {
 			path = args[i+1]
 		}
 	}
-	if path == "" {
+	if c.File = path; path == "" {
 		return nil, nil
 	}
 	f, err := os.Open(path)
@@ -120,7 +120,7 @@ func (c *Config) readFile(args []string) (map[string]any, error) {
 		return nil, fmt.Errorf("--config: %s: there is more after the end of the document: only one document, without --- or ... lines, is read", path)
 	}
 	// These keys are no flags.
-	for key, read := range map[string]func(string, *yaml.Node) error{policyKey: c.Policy.read, modelsKey: c.Models.readPins} {
+	for key, read := range map[string]func(string, *yaml.Node) error{policyKey: c.Policy.read, modelsKey: c.Models.readPins, hostsKey: c.Ollama.readHosts} {
 		if section, ok := nodes[key]; ok {
 			if err := read(path, &section); err != nil {
 				return nil, err
@@ -131,7 +131,7 @@ func (c *Config) readFile(args []string) (map[string]any, error) {
 	values := map[string]any{}
 	for key, node := range nodes {
 		if names := c.names(); !slices.Contains(names, key) {
-			return nil, fmt.Errorf("--config: %s: unknown setting %q%s", path, key, nearest(key, append(names, policyKey, modelsKey)))
+			return nil, fmt.Errorf("--config: %s: unknown setting %q%s", path, key, nearest(key, append(names, policyKey, modelsKey, hostsKey)))
 		}
 		if values[key], err = setting(&node); err != nil {
 			return nil, fmt.Errorf("--config: %s: %s: %w", path, key, err)

@@ -77,7 +77,7 @@ func TestInspectRefusesOllamaWithoutModel(t *testing.T) {
 	fake := ollamatest.NewFake(ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "e", Capabilities: []string{"embedding"}}}})
 	defer fake.Close()
 	stopped := 0
-	_, err := inspect(t.Context(), settings(t, fake.URL, "").Host, func() error { stopped++; return nil })
+	_, err := inspect(t.Context(), settings(t, fake.URL, "").Hosts[0].Address, func() error { stopped++; return nil })
 	if !errors.Is(err, errNoModel) || stopped != 1 {
 		t.Errorf("inspect = %v, stopped %d times; want %v, once", err, stopped, errNoModel)
 	}
@@ -244,7 +244,7 @@ func settings(t *testing.T, address, origin string) *config.OllamaConfig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &config.OllamaConfig{Host: h, Origin: origin}
+	return &config.OllamaConfig{Hosts: []config.Host{{Address: h}}, Origin: origin}
 }
 
 func nameOf(m *fleet.Model) ollama.Name {

@@ -42,13 +42,13 @@ func (o *demoOllama) close() error {
 // started for the length of the demo, and one built from source with a tiny model.
 func findOllama(ctx context.Context, c *config.OllamaConfig, p *page) (*demoOllama, error) {
 	places := []demoPlace{
-		{"from " + c.Origin, func() (*demoOllama, error) { return inspect(ctx, c.Host, nil) }},
+		{"from " + c.Origin, func() (*demoOllama, error) { return inspect(ctx, c.Hosts[0].Address, nil) }},
 		{"running here", func() (*demoOllama, error) { return inspect(ctx, ollama.Host{}, nil) }},
 		{"installed here, started for the demo", func() (*demoOllama, error) { return startInstalled(ctx) }},
 		{"built for demos, with models made of noise", func() (*demoOllama, error) { return startBuilt(ctx, p) }},
 	}
 	named := c.Ollama != "" // and then it, or no other, is meant
-	if c.Host == (ollama.Host{}) && !named {
+	if c.Hosts[0].Address == (ollama.Host{}) && !named {
 		places = places[1:]
 	}
 	for _, place := range places {
