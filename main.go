@@ -17,8 +17,8 @@ import (
 	"ollama-mcp/cli"
 	"ollama-mcp/config"
 	"ollama-mcp/jobs"
-	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/ollama/fleet/queue"
 	"ollama-mcp/policy"
 	"ollama-mcp/resources"
 	"ollama-mcp/tools"
@@ -71,7 +71,8 @@ func run(ctx context.Context, args []string) int {
 	}
 	log := c.Log.Logger(os.Stderr, isatty.IsTerminal(os.Stderr.Fd()))
 	moved := make(chan struct{}, 1)
-	hosts := newFleet(c, moved)
+	list := newHostList(c, log)
+	hosts := fleet.New(list.first(ctx), fleetOptions(c, moved))
 	defer hosts.Close()
 	o := toolOptions(c, log, rules)
 	var read *reading
@@ -91,6 +92,7 @@ func run(ctx context.Context, args []string) int {
 		return cli.Call(ctx, set, *c.Call, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 			Terminal: isatty.IsTerminal(os.Stdout.Fd()), Progress: isatty.IsTerminal(os.Stderr.Fd())})
 	}
+	defer list.follow(ctx, hosts.Update)()
 	read = newReading(hosts, o, tools.Names(set), resources.WatchOptions{Poll: c.Limits.Poll, Look: moved})
 	s := service{Config: c, hosts: hosts, tools: set, rules: rules, read: read, log: log}
 	if c.HTTP != nil {
@@ -99,26 +101,20 @@ func run(ctx context.Context, args []string) int {
 	return exitCode(s.serveStdio(ctx))
 }
 
-// newFleet makes the client of the one host and the fleet around it, which tells moved of what
-// it changes there.
-func newFleet(c *config.Config, moved chan<- struct{}) *fleet.Fleet {
-	client := ollama.NewClient(ollama.ClientOptions{
-		Host: c.Ollama.Host, Stall: c.Ollama.Stall, APIKey: c.Ollama.APIKey, UserAgent: "ollama-mcp/" + buildVersion(),
-		Registries: c.Models.Registries,
-	})
-	return fleet.New(
-		[]fleet.Host{{Client: client, Address: c.Ollama.Host.String(), Origin: c.Ollama.Origin}},
-		fleet.Options{
-			DefaultModel: c.Models.Default, NoCloud: c.Models.NoCloud, WedgeAfter: c.Ollama.WedgeAfter,
-			Pins: c.Models.Pins, AllowNumCtx: c.Models.AllowNumCtx,
-			Changed: func() {
-				select {
-				case moved <- struct{}{}:
-				default: // who looks will see this change too
-				}
-			},
+// fleetOptions say how the hosts behave as one. The fleet tells moved of what it changes there.
+func fleetOptions(c *config.Config, moved chan<- struct{}) fleet.Options {
+	return fleet.Options{
+		DefaultModel: c.Models.Default, NoCloud: c.Models.NoCloud, WedgeAfter: c.Ollama.WedgeAfter,
+		Pins: c.Models.Pins, AllowNumCtx: c.Models.AllowNumCtx,
+		Queue: queue.Discipline(c.Fleet.Queue), EmbedCache: int64(c.Fleet.EmbedCache),
+		ShareVectors: c.Fleet.ShareEmbeddings, AnswerCache: int64(c.Fleet.AnswerCache),
+		Changed: func() {
+			select {
+			case moved <- struct{}{}:
+			default: // who looks will see this change too
+			}
 		},
-	)
+	}
 }
 
 // toolOptions are what the tools share, and what status tells of the server.

@@ -165,7 +165,7 @@ func (s *service) announce(ctx context.Context) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		line := s.log.Level(zerolog.InfoLevel).With().Str("ollama", s.Ollama.Host.String()).Str("from", s.Ollama.Origin).Logger()
+		line := s.log.Level(zerolog.InfoLevel).With().Str("ollama", s.Ollama.Where()).Str("from", s.Ollama.Origin).Logger()
 		version, models, err := s.hosts.Probe(ctx)
 		switch {
 		case ctx.Err() != nil && err != nil: // the client has left before Ollama answered
