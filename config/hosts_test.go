@@ -431,3 +431,32 @@ func TestHowHostsBehaveAsOne(t *testing.T) {
 		}
 	}
 }
+
+// FuzzHosts: no file makes the program panic, and hosts that are taken can be told apart.
+func FuzzHosts(f *testing.F) {
+	f.Add("- {name: a, url: a, headers: {X-A: {env: B}}, bearer: {file: c}, models: [x]}\n- {name: b, url: 'dns:///b'}")
+	f.Add("- &a {name: a, url: 'https://a', headers: *a}")
+	f.Add("- &a {name: a, url: a, headers: {X: *a}}\n- <<: *a\n  name: b")
+	f.Add("- {name: 1, url: 2, weight: .inf, parallel: 0x10, tags: [~]}")
+	path := filepath.Join(f.TempDir(), "config.yaml")
+	f.Fuzz(func(t *testing.T, section string) {
+		if err := os.WriteFile(path, []byte("hosts:\n"+section), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := defaults()
+		if _, err := c.readFile([]string{"--config", path}); err != nil || c.Ollama.section == nil {
+			return
+		}
+		hosts, err := c.Ollama.section.hosts(false)
+		if err != nil {
+			return
+		}
+		seen := map[string]bool{}
+		for _, h := range hosts {
+			if h.Name == "" || seen[h.Name] || strings.ContainsAny(h.Address.String(), "@?# \n") || h.Weight < 0 || h.Parallel < 0 || h.MaxLoaded < 0 {
+				t.Errorf("%q gives %+v", section, h)
+			}
+			seen[h.Name] = true
+		}
+	})
+}
