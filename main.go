@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string) int {
 	log := c.Log.Logger(os.Stderr, isatty.IsTerminal(os.Stderr.Fd()))
 	moved := make(chan struct{}, 1)
 	list := newHostList(c, log)
-	hosts := fleet.New(list.first(ctx), fleetOptions(c, moved))
+	hosts := fleet.New(list.first(ctx), fleetOptions(c, log, moved))
 	defer hosts.Close()
 	o := toolOptions(c, log, rules)
 	var read *reading
@@ -102,8 +102,8 @@ func run(ctx context.Context, args []string) int {
 }
 
 // fleetOptions say how the hosts behave as one. The fleet tells moved of what it changes there.
-func fleetOptions(c *config.Config, moved chan<- struct{}) fleet.Options {
-	return fleet.Options{
+func fleetOptions(c *config.Config, log zerolog.Logger, moved chan<- struct{}) fleet.Options {
+	o := fleet.Options{
 		DefaultModel: c.Models.Default, NoCloud: c.Models.NoCloud, WedgeAfter: c.Ollama.WedgeAfter,
 		Pins: c.Models.Pins, AllowNumCtx: c.Models.AllowNumCtx,
 		Queue: queue.Discipline(c.Fleet.Queue), EmbedCache: int64(c.Fleet.EmbedCache),
@@ -114,7 +114,12 @@ func fleetOptions(c *config.Config, moved chan<- struct{}) fleet.Options {
 			default: // who looks will see this change too
 			}
 		},
+		Observe: observer(log),
 	}
+	if c.Call != nil { // one call needs no watch over the hosts, and no other model
+		o.Poll, o.NoPreload = -1, true
+	}
+	return o
 }
 
 // toolOptions are what the tools share, and what status tells of the server.

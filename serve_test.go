@@ -156,7 +156,11 @@ func TestServeStopped(t *testing.T) {
 	const calls, streams = 50, 100
 	fake := ollamatest.NewFake(ollamatest.Script{Slots: calls, FirstDelay: 500 * time.Millisecond})
 	defer fake.Close()
-	w := serveWeb(t, fake.URL, "--drain", "20s", "--max-calls-per-caller", fmt.Sprint(calls))
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "hosts: [{name: fake, url: %q, parallel: %d}]", fake.URL, calls), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := serveWeb(t, fake.URL, "--config", file, "--drain", "20s", "--max-calls-per-caller", fmt.Sprint(calls))
 	c := newLegacy(w)
 	var open sync.WaitGroup
 	for range streams / 2 {

@@ -46,6 +46,7 @@ type Options struct {
 	AllowNumCtx  bool             // a call's num_ctx may differ from the pinned one
 	WedgeAfter   time.Duration    // wait for a first token on a model that may be wedged, at least; 0 is DefaultWedgeAfter
 	Poll         time.Duration    // between two looks at a host; 0 is 5 s; less: only when there is a reason
+	NoPreload    bool             // load nothing but what calls need, whatever the pins say
 	Queue        queue.Discipline // how calls of one priority take turns; "" is fair
 	MaxQueue     int              // calls that wait for one model of one host; 0 is queue.DefaultMax
 	EmbedCache   int64            // bytes of vectors that are kept; 0: none

@@ -14,7 +14,7 @@ import (
 func (f *Fleet) preload() {
 	var models []ollama.Name
 	for n, pin := range f.opts.Pins {
-		if pin.Preload > 0 {
+		if pin.Preload > 0 && !f.opts.NoPreload {
 			models = append(models, n)
 		}
 	}
