@@ -62,12 +62,34 @@ type RealOptions struct {
 // that was never done on this machine, which takes minutes. Whatever goes wrong fails the test.
 func NewReal(tb testing.TB) *Real {
 	tb.Helper()
+	r := startFor(tb, RealOptions{})
 	ctx := tb.Context()
-	bin, err := Build(ctx, tb.Output())
+	err := errors.Join(r.Create(ctx, TinyModel, Model{}), r.Create(ctx, TinyEmbedModel, Model{Embedding: true}))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r, err := Start(ctx, bin, RealOptions{})
+	return r
+}
+
+// NewReals gives a test several, as NewReal one, whose models are the same: each would else give them digests of
+// its own. They read one folder, so that nothing may be installed or deleted.
+func NewReals(tb testing.TB, n int) []*Real {
+	tb.Helper()
+	all := []*Real{NewReal(tb)}
+	for len(all) < n {
+		models := "OLLAMA_MODELS=" + filepath.Join(all[0].dir, "models")
+		all = append(all, startFor(tb, RealOptions{Env: []string{models, "OLLAMA_NOPRUNE=1"}}))
+	}
+	return all
+}
+
+func startFor(tb testing.TB, o RealOptions) *Real {
+	tb.Helper()
+	bin, err := Build(tb.Context(), tb.Output())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r, err := Start(tb.Context(), bin, o)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -76,10 +98,6 @@ func NewReal(tb testing.TB) *Real {
 			tb.Error(err)
 		}
 	})
-	err = errors.Join(r.Create(ctx, TinyModel, Model{}), r.Create(ctx, TinyEmbedModel, Model{Embedding: true}))
-	if err != nil {
-		tb.Fatal(err)
-	}
 	return r
 }
 
