@@ -175,11 +175,14 @@ func (f *Fake) follow() {
 	f.life.Lock()
 	defer f.life.Unlock()
 	f.mu.Lock()
-	down := f.script.Faults[""].down
+	fault := f.script.Faults[""]
 	f.mu.Unlock()
 	switch {
-	case down:
+	case fault.down:
 		f.goDown()
+		if fault.killed {
+			f.forget()
+		}
 	case !f.closed && f.up == nil:
 		f.comeUp()
 	}
@@ -255,4 +258,12 @@ func (f *Fake) goDown() {
 	}
 	f.up.close()
 	f.up = nil
+}
+
+// forget drops what is in memory, of a fake that is down.
+func (f *Fake) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.runners)
+	f.notify()
 }

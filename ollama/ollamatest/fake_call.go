@@ -33,13 +33,17 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.note(func(s *Seen) { s.arrived(r, body) })
 	script, fault := f.begin(r.URL.Path)
-	c := &call{fake: f, script: script, w: w, r: r, body: body}
+	c := &call{fake: f, script: script, r: r, body: body}
+	c.w = &freezer{w, c}
 	defer c.end()
 	if fault.serve != nil {
 		fault.serve(c)
-		return
+	} else {
+		c.route()
 	}
-	c.route()
+	if !c.answered && errors.Is(context.Cause(r.Context()), errClosed) {
+		panic(http.ErrAbortHandler) // else net/http ends in good form what the fake did not
+	}
 }
 
 // end records how the call ended. It runs while a fault's panic goes by.

@@ -30,8 +30,10 @@ type Fault struct {
 	// Times is how many requests it meets before the path is healthy again; 0 is all.
 	Times int
 
-	down  bool
-	serve func(*call)
+	down   bool
+	killed bool // down, with all that was in memory
+	frozen bool
+	serve  func(*call)
 }
 
 // Allows reports whether err is a right outcome of a call that met the fault. quick says
@@ -75,6 +77,44 @@ func Down() Fault {
 	f := Hangup()
 	f.Name, f.down = "down", true
 	return f
+}
+
+// Killed is Down of a process that ends: what was loaded is not when it comes back.
+func Killed() Fault {
+	f := Down()
+	f.Name, f.killed = "killed", true
+	return f
+}
+
+// Hang stops the host as SIGSTOP does, as long as it is the fault of the path "": it is still connected to, and neither
+// begins an answer nor goes on with one. When the fault is over it answers them all. Elsewhere only the requests that
+// meet it wait for that.
+func Hang() Fault {
+	return Fault{Name: "hang", Waits: true, Slow: true, frozen: true, serve: func(c *call) {
+		if c.thaw() == nil {
+			c.route()
+		}
+	}}
+}
+
+// thaw waits until the host does not hang. Its error is the context's.
+func (c *call) thaw() error {
+	return c.fake.await(c.r.Context(), func() bool { return !c.fake.script.Faults[""].frozen })
+}
+
+// freezer writes nothing while the host hangs.
+type freezer struct {
+	http.ResponseWriter
+	call *call
+}
+
+func (z *freezer) Unwrap() http.ResponseWriter { return z.ResponseWriter }
+
+func (z *freezer) Write(p []byte) (int, error) {
+	if err := z.call.thaw(); err != nil {
+		return 0, err
+	}
+	return z.ResponseWriter.Write(p)
 }
 
 // Reset resets the connection once the request is read.
