@@ -34,8 +34,9 @@ type Script struct {
 	Answers    []string                     // texts of the first, second, … answer with a format; the last one stays. nil fits the format.
 	Vector     func(input string) []float32 // an input's embedding before it is normalised; nil derives it from the text
 
-	Slots  int              // OLLAMA_NUM_PARALLEL, taken when a model loads; 0 is 1. Requests beyond it wait.
-	Faults map[string]Fault // what goes wrong, by path ("/api/generate"), "" for all other paths
+	Slots     int              // OLLAMA_NUM_PARALLEL, taken when a model loads; 0 is 1. Requests beyond it wait.
+	MaxLoaded int              // OLLAMA_MAX_LOADED_MODELS: a load beyond it waits until another model has left; 0 is no limit
+	Faults    map[string]Fault // what goes wrong, by path ("/api/generate"), "" for all other paths
 }
 
 // FakeModel is an installed model. Every field but Name may be left out.

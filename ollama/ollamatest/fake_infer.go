@@ -18,7 +18,8 @@ type inference struct {
 	model  FakeModel
 	isChat bool
 	begun  time.Time
-	loaded time.Time // when the model was ready and a slot free
+	loaded time.Time // when the model was ready
+	slot   time.Time // when a slot was free
 	runner *runner   // nil for a model that ollama.com runs
 	prompt int       // tokens of the prompt that are used
 }
@@ -70,6 +71,9 @@ func (i *inference) answer(empty bool) {
 	case !i.check():
 		return
 	}
+	if !empty {
+		defer i.fake.calling(i.model.Name)()
+	}
 	if !i.start() {
 		return
 	}
@@ -111,19 +115,31 @@ func (i *inference) start() bool {
 		i.fail(http.StatusInternalServerError, err.Error())
 		return false
 	}
-	if i.model.RemoteModel == "" {
-		r, err := i.fake.acquire(i.r.Context(), i.model, i.loadOptions(), i.keepAlive())
-		if err != nil {
-			return false // nobody is there to read Ollama's 499
-		}
-		i.runner = r
+	if !i.acquire() {
+		return false // nobody is there to read Ollama's 499
 	}
-	i.loaded = time.Now()
+	i.slot = time.Now()
 	i.fake.note(func(s *Seen) {
 		s.Active++
 		s.Peak = max(s.Peak, s.Active)
 	})
 	return true
+}
+
+// acquire loads the model where it must, and waits for a slot of it.
+func (i *inference) acquire() bool {
+	i.loaded = time.Now()
+	if i.model.RemoteModel != "" {
+		return true
+	}
+	i.fake.note(func(s *Seen) { s.Waiting++ })
+	defer i.fake.note(func(s *Seen) { s.Waiting-- })
+	r, err := i.fake.load(i.r.Context(), i.model, i.loadOptions(), i.keepAlive())
+	if err != nil {
+		return false
+	}
+	i.loaded, i.runner = time.Now(), r
+	return i.fake.enter(i.r.Context(), r) == nil
 }
 
 func (i *inference) finish() {
@@ -161,7 +177,13 @@ func (c *call) embed() {
 	if i.request.Model == "" {
 		missing = "model '%s' not found"
 	}
-	if !i.find(missing) || !i.start() {
+	if !i.find(missing) {
+		return
+	}
+	if len(inputs) > 0 {
+		defer i.fake.calling(i.model.Name)()
+	}
+	if !i.start() {
 		return
 	}
 	defer i.finish()

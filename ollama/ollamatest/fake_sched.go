@@ -1,8 +1,11 @@
 package ollamatest
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -22,21 +25,14 @@ const (
 	forever          = time.Duration(math.MaxInt64)
 )
 
-// acquire gives the request of ctx a slot of a model, which it loads first where it must. Give it back with release.
-// The error is the context's.
-func (f *Fake) acquire(ctx context.Context, m FakeModel, o loadOptions, keepAlive *time.Duration) (*runner, error) {
-	f.note(func(s *Seen) { s.Waiting++ })
-	defer f.note(func(s *Seen) { s.Waiting-- })
-	r, err := f.load(ctx, m, o, keepAlive)
-	if err != nil {
-		return nil, err
-	}
+// enter gives the request of ctx, a user of the runner, a slot. Give it back with release. The error is the context's.
+func (f *Fake) enter(ctx context.Context, r *runner) error {
 	select {
 	case r.slots <- struct{}{}:
-		return r, nil
+		return nil
 	case <-ctx.Done():
 		f.leave(r)
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 
@@ -45,7 +41,7 @@ func (f *Fake) release(r *runner) {
 	f.leave(r)
 }
 
-// load returns the model's runner with one more user. One load runs at a time, and those who wait for theirs are
+// load returns the model's runner with one more user, who may enter. One load runs at a time, and those who wait for theirs are
 // served in order; what is loaded already is free to use meanwhile. As in Ollama, a load ends with the request that
 // asked for it, and the next one starts from zero.
 func (f *Fake) load(ctx context.Context, m FakeModel, o loadOptions, keepAlive *time.Duration) (*runner, error) {
@@ -62,6 +58,9 @@ func (f *Fake) load(ctx context.Context, m FakeModel, o loadOptions, keepAlive *
 		return r, nil
 	}
 	if err := f.evict(ctx, m); err != nil {
+		return nil, err
+	}
+	if err := f.makeRoom(ctx); err != nil {
 		return nil, err
 	}
 	return f.loadNow(ctx, m, o, keepAlive)
@@ -89,6 +88,37 @@ func (f *Fake) evict(ctx context.Context, m FakeModel) error {
 	return f.await(ctx, func() bool { return f.runners[m.Name] == nil })
 }
 
+// makeRoom unloads models until one more may be loaded.
+func (f *Fake) makeRoom(ctx context.Context) error {
+	for {
+		f.mu.Lock()
+		f.expire()
+		full := f.script.MaxLoaded > 0 && len(f.runners) >= f.script.MaxLoaded
+		var r *runner
+		if full {
+			r = f.victim()
+			f.seen.Evictions++
+		}
+		f.mu.Unlock()
+		if !full {
+			return nil
+		}
+		f.unload(r.model)
+		if err := f.await(ctx, func() bool { return f.runners[r.model.Name] != r }); err != nil {
+			return err
+		}
+	}
+}
+
+// victim is the idle model of the shortest keep_alive, else the busy one, which is waited for
+// (v0.34.4, server/sched.go, findRunnerToUnload). It wants f.mu locked.
+func (f *Fake) victim() *runner {
+	return slices.MinFunc(slices.Collect(maps.Values(f.runners)), func(a, b *runner) int {
+		return cmp.Or(cmp.Compare(min(a.users, 1), min(b.users, 1)), cmp.Compare(a.keepAlive, b.keepAlive),
+			cmp.Compare(a.model.Name, b.model.Name))
+	})
+}
+
 // loadNow loads. While it does, the model is listed as running already: so does Ollama
 // (v0.17.4, server/sched.go, load enters it before WaitUntilRunning).
 func (f *Fake) loadNow(ctx context.Context, m FakeModel, o loadOptions, keepAlive *time.Duration) (*runner, error) {
@@ -113,6 +143,7 @@ func (f *Fake) loadNow(ctx context.Context, m FakeModel, o loadOptions, keepAliv
 	}
 	r.slots = make(chan struct{}, slots)
 	f.seen.Loads++
+	f.seen.model(m.Name, func(s *SeenModel) { s.Loads++ })
 	return r, nil
 }
 

@@ -13,17 +13,33 @@ type Seen struct {
 	Requests map[string]int         // that arrived whole
 	Answered map[string]int         // whose answer was written to its end
 	Last     map[string]SeenRequest // the latest one
-	// RequestIDs are the X-Request-ID headers of the latest 1000 requests, "" where there was none.
-	RequestIDs []string
+	Arrivals []Arrival              // the latest 10,000 requests
+	Models   map[string]SeenModel   // by canonical name: those of which something was asked
 
 	Aborts       []Abort // clients that left before their answer ended
 	Loads        int     // loads that ended well; those at the start do not count
 	LoadsAborted int     // loads that ended because the client who asked left
-	Unloads      int     // by request, by reload, and by keep_alive
+	Unloads      int     // by request, by reload, by keep_alive, and to make room
+	Evictions    int     // those to make room
 	Downloads    int     // transfers that began; pulls that share one count once
 	Active       int     // generations, chats and embeddings that have a slot now
 	Waiting      int     // those that wait for a load or a slot now
 	Peak         int     // the largest Active so far
+}
+
+// Arrival is a request that arrived whole.
+type Arrival struct {
+	Path      string
+	RequestID string // its X-Request-ID, "" where there was none
+	At        time.Time
+}
+
+// SeenModel is what was asked of a model. Calls are generations, chats and embeds, not those that only load or unload.
+type SeenModel struct {
+	Calls int
+	Now   int // calls that run, or wait for a load or slot, now
+	Most  int // the largest Now so far
+	Loads int // that ended well
 }
 
 // SeenRequest is what a request carried.
@@ -39,7 +55,7 @@ type Abort struct {
 	At   time.Time // when the fake noticed
 }
 
-const requestIDsKept = 1000
+const arrivalsKept = 10_000
 
 // Seen returns what the fake saw so far.
 func (f *Fake) Seen() Seen {
@@ -54,7 +70,8 @@ func (f *Fake) snapshot() Seen {
 	s.Requests = maps.Clone(s.Requests)
 	s.Answered = maps.Clone(s.Answered)
 	s.Last = maps.Clone(s.Last)
-	s.RequestIDs = slices.Clone(s.RequestIDs)
+	s.Arrivals = slices.Clip(s.Arrivals) // what is there is never changed
+	s.Models = maps.Clone(s.Models)
 	s.Aborts = slices.Clone(s.Aborts)
 	return s
 }
@@ -103,8 +120,33 @@ func (s *Seen) arrived(r *http.Request, body []byte) {
 	path := r.URL.Path
 	s.Requests[path]++
 	s.Last[path] = SeenRequest{Header: r.Header.Clone(), Body: body, ContentLength: r.ContentLength}
-	if len(s.RequestIDs) == requestIDsKept {
-		s.RequestIDs = slices.Delete(s.RequestIDs, 0, 1)
+	if len(s.Arrivals) == arrivalsKept {
+		s.Arrivals = s.Arrivals[1:]
 	}
-	s.RequestIDs = append(s.RequestIDs, r.Header.Get("X-Request-ID"))
+	s.Arrivals = append(s.Arrivals, Arrival{Path: path, RequestID: r.Header.Get("X-Request-ID"), At: time.Now()})
+}
+
+// model changes what was seen of a model.
+func (s *Seen) model(name string, change func(*SeenModel)) {
+	if s.Models == nil {
+		s.Models = map[string]SeenModel{}
+	}
+	m := s.Models[name]
+	change(&m)
+	s.Models[name] = m
+}
+
+// calling counts a call of a model from now until the function that it returns is called.
+func (f *Fake) calling(model string) (over func()) {
+	count := func(n int) {
+		f.note(func(s *Seen) {
+			s.model(model, func(m *SeenModel) {
+				m.Calls += max(n, 0)
+				m.Now += n
+				m.Most = max(m.Most, m.Now)
+			})
+		})
+	}
+	count(1)
+	return func() { count(-1) }
 }

@@ -86,7 +86,7 @@ func (i *inference) last(reason, text, thinking string, tokens int) line {
 	l.PromptEvalCount = i.prompt
 	l.PromptEvalDuration = max(i.script.FirstDelay, time.Nanosecond)
 	l.EvalCount = tokens
-	l.EvalDuration = max(time.Since(i.loaded)-i.script.FirstDelay, time.Nanosecond)
+	l.EvalDuration = max(time.Since(i.slot)-i.script.FirstDelay, time.Nanosecond)
 	if i.script.since(34) {
 		l.PromptCachedCount = new(int)
 	}
