@@ -46,12 +46,17 @@ func (v *visit) full(n *need, err error) error {
 
 // line is the line before the model.
 func (v *visit) line(n *need) *queue.Queue {
-	key := cmp.Or(v.digest, string(n.model))
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.openLine(n)
+}
+
+// openLine is line with mu locked.
+func (v *visit) openLine(n *need) *queue.Queue {
+	key := cmp.Or(v.digest, string(n.model))
 	q := v.queues[key]
 	if q == nil {
-		q = queue.New(queue.Options{Parallel: v.parallel(n), Discipline: v.opts.Queue, Max: v.opts.MaxQueue})
+		q = queue.New(queue.Options{Parallel: v.parallel(), Discipline: v.opts.Queue, Max: v.opts.MaxQueue})
 		v.queues[key] = q
 	}
 	return q
@@ -59,12 +64,12 @@ func (v *visit) line(n *need) *queue.Queue {
 
 // parallel is how many calls the model answers at a time, 0 when that is to be learnt. Of
 // those that can only embed Ollama runs one (0.17.4, server/sched.go). It wants mu locked.
-func (v *visit) parallel(n *need) int {
-	if s := v.shown[v.digest]; n.op == "embed" && s != nil && isEmbedding(s.Capabilities) {
+func (v *visit) parallel() int {
+	if s := v.shown[v.digest]; s != nil && isEmbedding(s.Capabilities) {
 		return 1
 	}
 	for i := range v.known.tags {
-		if t := &v.known.tags[i]; t.Digest == v.digest && n.op == "embed" && isEmbedding(t.Capabilities) {
+		if t := &v.known.tags[i]; t.Digest == v.digest && isEmbedding(t.Capabilities) {
 			return 1
 		}
 	}
