@@ -202,7 +202,12 @@ func (h *member) bring(r LoadRequest, embedding bool) (*ollama.Running, error) {
 		return nil, err
 	}
 	if before == nil {
-		h.makeRoom()
+		err = h.makeRoom()
+	} else if _, fits := h.fitting(&need{options: r.Options}, before); !fits {
+		_, err = h.clear(before)
+	}
+	if err != nil {
+		return nil, err
 	}
 	start := time.Now()
 	err = h.Client.Load(h.life, r.Model, embedding, r.KeepAlive, r.Options.LoadTime())
@@ -219,34 +224,9 @@ func (h *member) bring(r LoadRequest, embedding bool) (*ollama.Running, error) {
 		if before == nil {
 			h.mu.Lock()
 			h.took[running.Digest] = time.Since(start)
+			h.room.since[running.Digest] = time.Now()
 			h.mu.Unlock()
 		}
 	}
 	return running, err
-}
-
-// makeRoom unloads the idle model that has not been wanted for longest, where the host holds
-// no more of them: Ollama would choose one by its size, and wait for calls that are to come.
-// Without success the load takes its course all the same.
-func (h *member) makeRoom() {
-	if h.MaxLoaded <= 0 {
-		return
-	}
-	all, err := h.ps.get(h.life)
-	if err != nil || len(all) < h.MaxLoaded {
-		return
-	}
-	h.mu.Lock()
-	var idle *ollama.Running
-	var since time.Time
-	for i := range all {
-		before := h.fleet.uses.before(all[i].Digest)
-		if h.known.visits[all[i].Digest] == nil && (idle == nil || before.Before(since)) {
-			idle, since = &all[i], before
-		}
-	}
-	h.mu.Unlock()
-	if idle != nil {
-		h.unload(h.life, canonical(idle.Name), Watch{})
-	}
 }

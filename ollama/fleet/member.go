@@ -46,6 +46,7 @@ type member struct {
 	visits map[*visit]struct{}
 	queues map[string]*queue.Queue // by digest
 	known  known
+	room   room
 }
 
 // known is what the facts of a host are made of.
@@ -74,6 +75,7 @@ func newMember(f *Fleet, host Host) *member {
 		loaded: map[string]loadOptions{}, traffic: map[ollama.Name]*traffic{}, calls: map[ollama.Name]Calls{},
 		transfers: map[string]*transfer{}, visits: map[*visit]struct{}{}, queues: map[string]*queue.Queue{},
 		known: known{visits: map[string]*bookings{}, health: &health.Snapshot{State: health.Degraded}},
+		room:  newRoom(),
 	}
 	h.life, h.stop = context.WithCancel(f.life)
 	h.ps = newShared(h.life, &h.wg, h.askRunning)

@@ -203,6 +203,7 @@ func (v *visit) leave(err error) {
 	if b := h.known.visits[v.digest]; b != nil && v.digest != "" {
 		if b.calls--; b.calls == 0 {
 			delete(h.known.visits, v.digest)
+			h.room.tell()
 		}
 		h.publish()
 	}

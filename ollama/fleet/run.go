@@ -200,12 +200,16 @@ func (v *visit) attempt(n *need, w Watch, call callFunc) error {
 		}
 		r, err := func() (*recovery, error) {
 			defer func() { slot.Leave(v.timing) }() // with none unless the call ended well
-			if waited && !v.moving() {              // others may have made the model go meanwhile
-				if p, options, err = v.ready(v.ctx, n, w); err != nil {
-					return nil, err
-				}
+			again := waited && !v.moving()          // others may have made the model go meanwhile
+			leave, err := v.keep(again, func() (err error) {
+				p, options, err = v.ready(v.ctx, n, w)
 				p.Recovered, p.Digest = recovered, v.digest
+				return err
+			})
+			if err != nil {
+				return nil, err
 			}
+			defer leave()
 			return v.guard(n, func(ctx context.Context) error {
 				return v.send(ctx, n, w, p, func(ctx context.Context) error { return call(ctx, v, options) })
 			})
