@@ -117,7 +117,11 @@ func (f *Fleet) Update(hosts []Host) {
 			f.members = append(f.members, before[i])
 			host.Client.Close()
 		default:
-			f.members = append(f.members, newMember(f, host))
+			h := newMember(f, host)
+			if i >= 0 {
+				h.inherit(before[i])
+			}
+			f.members = append(f.members, h)
 		}
 	}
 	for _, h := range before {

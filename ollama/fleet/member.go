@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,6 +89,20 @@ func newMember(f *Fleet, host Host) *member {
 		Name: host.Client.Name(), Version: host.Client.Version, Tags: h.tags.get, PS: h.ps.get,
 	}, health.Options{Interval: f.opts.Poll, Idle: h.idle, Changed: h.healthChanged})
 	return h
+}
+
+// inherit takes over the lines of the member in whose place h comes, so that both together
+// send the host no more calls than it answers.
+func (h *member) inherit(old *member) {
+	if h.Address != old.Address || h.Parallel != old.Parallel {
+		return
+	}
+	old.mu.Lock()
+	queues := maps.Clone(old.queues)
+	old.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.queues = queues
 }
 
 // close ends what runs and waits for it.
