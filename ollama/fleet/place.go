@@ -208,14 +208,14 @@ func (v *visit) leave(err error) {
 		h.publish()
 	}
 	h.mu.Unlock()
-	if counts(err) {
+	if counts(err) && (err != nil || v.digest != "") {
 		h.watcher.Report(err)
 	}
 	h.users.Done()
 }
 
 // counts reports whether the end of a call says something of its host. A model that does not
-// load says nothing.
+// load says nothing. Nor, on a host where models fail, does a success that needed none.
 func counts(err error) bool {
 	var e *ollama.Error
 	return err == nil || errors.As(err, &e) && e.Kind != ollama.LoadFailed && (e.Op != "load" || e.Kind != ollama.Failed)
