@@ -48,6 +48,9 @@ type Loaded struct {
 // that gives up does not stop the load. It is asked of Ollama even when the model is loaded
 // already, so that keep_alive takes effect. Errors are as of Generate.
 func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, error) {
+	if err := f.checkHost(r.Host); err != nil {
+		return nil, err
+	}
 	need := need{op: "load", model: r.Model, host: r.Host}
 	var err error
 	if need.options, err = f.opts.pinned(r.Model, r.Options); err != nil {

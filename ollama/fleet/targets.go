@@ -57,9 +57,9 @@ func (f *Fleet) Find(ctx context.Context, model ollama.Name, host string) (*Mode
 }
 
 // Pull has hosts fetch a model, under the name as it is spelt, see [ollama.Spelling], and
-// checks that it is installed then. host is where: a host's name, [AllHosts], or "" for as many
-// as its pin preloads it on, else one: always the same ones, so that what broke off is found
-// again.
+// checks that it is installed then. host is where: a host's name, [AllHosts], or "" for those
+// that have it, and for as many as its pin preloads it on, one at the least: always the same
+// ones, as long as they are well, so that what broke off is found again.
 //
 // Pulls of one name share one transfer, whose spelling is the first's and which ends with the
 // last of them: a caller that wants it to go on keeps its ctx alive. watch is told how far it
@@ -73,9 +73,9 @@ func (f *Fleet) Pull(ctx context.Context, model, host string, watch func(ollama.
 	if err := f.opts.allowed(name, ""); err != nil {
 		return nil, err
 	}
-	return f.move(ctx, name, host, nil, watch, func(h *member, watch func(ollama.TransferState)) (*Moved, error) {
+	return f.deliver(delivery{model: name, host: host, do: func(h *member, watch func(ollama.TransferState)) (*Moved, error) {
 		return h.pull(ctx, model, watch)
-	})
+	}}, watch)
 }
 
 // Create makes a model of another, which must be installed: Ollama would pull it unasked.
@@ -88,9 +88,9 @@ func (f *Fleet) Create(ctx context.Context, r *ollama.CreateRequest, host string
 	if err != nil {
 		return nil, err
 	}
-	return f.move(ctx, r.Model, host, from, watch, func(h *member, watch func(ollama.TransferState)) (*Moved, error) {
+	return f.deliver(delivery{model: r.Model, host: host, among: from, do: func(h *member, watch func(ollama.TransferState)) (*Moved, error) {
 		return h.create(ctx, r, watch)
-	})
+	}}, watch)
 }
 
 // Push has a host send an installed model to the registry in its name, as Pull fetches.
@@ -154,51 +154,67 @@ func (f *Fleet) have(ctx context.Context, model ollama.Name, host string) (names
 	return names, err
 }
 
-// targets are the hosts for a pull or create; among, when there are any, are those it must be
-// of.
-func (f *Fleet) targets(model ollama.Name, host string, among []string) func(*member) bool {
-	if host != "" && host != AllHosts {
-		return only(host)
+// delivery is a model that is to be brought to hosts.
+type delivery struct {
+	model ollama.Name
+	host  string   // as of [Fleet.Pull]
+	among []string // the hosts it can be brought to; nil: all
+	do    func(h *member, watch func(ollama.TransferState)) (*Moved, error)
+}
+
+// targets are the hosts that a model is brought to.
+func (f *Fleet) targets(d *delivery) func(*member) bool {
+	if d.host != "" && d.host != AllHosts {
+		return only(d.host)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var fit []*route.Host
+	var have, others, down []*route.Host
 	for _, h := range f.members {
-		if facts := h.facts.Load(); (h.May == nil || h.May(model)) && (len(among) == 0 || slices.Contains(among, facts.Name)) {
-			fit = append(fit, facts)
+		facts := h.facts.Load()
+		_, has := facts.Models[d.model]
+		switch {
+		case h.May != nil && !h.May(d.model), len(d.among) > 0 && !slices.Contains(d.among, facts.Name):
+		case facts.Down != "":
+			down = append(down, facts)
+		case has:
+			have = append(have, facts)
+		default:
+			others = append(others, facts)
 		}
 	}
-	fit = route.Homes(fit, model)
-	if host == "" {
-		fit = fit[:min(len(fit), max(1, f.opts.Pins[model].Preload))]
+	most := max(1, len(have), f.opts.Pins[d.model].Preload)
+	targets := slices.Concat(have, route.Homes(others, d.model), route.Homes(down, d.model))
+	if d.host == "" {
+		targets = targets[:min(len(targets), most)]
 	}
 	return func(h *member) bool {
-		return slices.ContainsFunc(fit, func(r *route.Host) bool { return r.Name == h.Client.Name() })
+		return slices.ContainsFunc(targets, func(r *route.Host) bool { return r.Name == h.Client.Name() })
 	}
 }
 
-// move brings a model in on hosts, at the same time. It ends when all have; the error is that
-// of the first that failed, of which nobody but a [TransferError] knows how far it had come.
-func (f *Fleet) move(ctx context.Context, model ollama.Name, host string, among []string, watch func(ollama.TransferState), do func(*member, func(ollama.TransferState)) (*Moved, error)) (*Moved, error) {
-	if host != AllHosts {
-		if err := f.checkHost(host); err != nil {
+// deliver brings a model to hosts, at the same time. It ends when all have it or have failed; the
+// error is that of the first that failed.
+func (f *Fleet) deliver(d delivery, watch func(ollama.TransferState)) (*Moved, error) {
+	if d.host != AllHosts {
+		if err := f.checkHost(d.host); err != nil {
 			return nil, err
 		}
 	}
-	members, done := f.use(f.targets(model, host, among))
+	members, done := f.use(f.targets(&d))
 	defer done()
 	switch len(members) {
 	case 0:
-		return nil, &PlaceError{Model: model, Kind: ollama.Unreachable}
+		return nil, &PlaceError{Model: d.model, Kind: ollama.Unreachable}
 	case 1:
-		return do(members[0], watch)
+		return d.do(members[0], watch)
 	}
 	sum := sum{states: make([]ollama.TransferState, len(members)), watch: watch}
 	moved, errs := make([]*Moved, len(members)), make([]error, len(members))
 	var wg sync.WaitGroup
 	for i, h := range members {
 		wg.Go(func() {
-			moved[i], errs[i] = do(h, func(s ollama.TransferState) { sum.set(i, s) })
+			moved[i], errs[i] = d.do(h, func(s ollama.TransferState) { sum.set(i, s) })
 		})
 	}
 	wg.Wait()
