@@ -306,8 +306,9 @@ func TestParallelIsLearnt(t *testing.T) {
 				}
 				time.Sleep(2 * time.Minute)
 				got := r.Hosts(t.Context())[0].Lines
-				if len(got) != 1 || got[0].Parallel < slots || got[0].Parallel > slots+1 {
-					t.Errorf("after two minutes of load on %d slots: %+v, want as many calls at a time, or one more", slots, got)
+				least, most := slots*3/4, slots*3/2+1 // it never ceases to try
+				if len(got) != 1 || got[0].Parallel < least || got[0].Parallel > most {
+					t.Errorf("after two minutes of load on %d slots: %+v, want %d to %d calls at a time", slots, got, least, most)
 				}
 				stop()
 				wg.Wait()
