@@ -189,7 +189,7 @@ func (h *member) begin(ctx context.Context, n *need, m route.Model, options stri
 	}
 	b.calls++
 	b.options = options
-	v.openLine(n) // how many calls it lets through is among the facts
+	v.openLine(n, n.op != "embed") // how many calls it lets through is among the facts
 	h.publish()
 	return v
 }

@@ -44,18 +44,30 @@ func (v *visit) full(n *need, err error) error {
 	return v.fail(v.ctx, n.model, busy)
 }
 
-// line is the line before the model.
+// line is the line before the model. What the model can do must be known for it, of which
+// older Ollamas say nothing in their lists. Where that cannot be learnt the call itself fails.
 func (v *visit) line(n *need) *queue.Queue {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.openLine(n)
+	q := v.openLine(n, n.op != "embed" || v.digest == "")
+	v.mu.Unlock()
+	if q == nil {
+		v.show(v.ctx, n.model, v.digest)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		q = v.openLine(n, true)
+	}
+	return q
 }
 
-// openLine is line with mu locked.
-func (v *visit) openLine(n *need) *queue.Queue {
+// openLine is line with mu locked: nil when the model could be one of those that embed alone,
+// unless it is to be opened anyhow.
+func (v *visit) openLine(n *need, anyhow bool) *queue.Queue {
 	key := cmp.Or(v.digest, string(n.model))
 	q := v.queues[key]
 	if q == nil {
+		if !anyhow && v.capabilities() == nil {
+			return nil
+		}
 		q = queue.New(queue.Options{Parallel: v.parallel(), Discipline: v.opts.Queue, Max: v.opts.MaxQueue})
 		v.queues[key] = q
 	}
@@ -65,15 +77,23 @@ func (v *visit) openLine(n *need) *queue.Queue {
 // parallel is how many calls the model answers at a time, 0 when that is to be learnt. Of
 // those that can only embed Ollama runs one (0.17.4, server/sched.go). It wants mu locked.
 func (v *visit) parallel() int {
-	if s := v.shown[v.digest]; s != nil && isEmbedding(s.Capabilities) {
+	if isEmbedding(v.capabilities()) {
 		return 1
 	}
+	return v.Parallel
+}
+
+// capabilities are what the model can do, nil when nobody has asked yet. It wants mu locked.
+func (v *visit) capabilities() []string {
+	if s := v.shown[v.digest]; s != nil {
+		return s.Capabilities
+	}
 	for i := range v.known.tags {
-		if t := &v.known.tags[i]; t.Digest == v.digest && isEmbedding(t.Capabilities) {
-			return 1
+		if t := &v.known.tags[i]; t.Digest == v.digest {
+			return t.Capabilities
 		}
 	}
-	return v.Parallel
+	return nil
 }
 
 // outputTokens is what an answer costs a line, about, as long as nobody knows its length.
