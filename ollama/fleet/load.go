@@ -207,7 +207,10 @@ func (h *member) bring(r LoadRequest, embedding bool) (*ollama.Running, error) {
 	if before == nil {
 		err = h.makeRoom()
 	} else if _, fits := h.fitting(&need{options: r.Options}, before); !fits {
-		_, err = h.clear(before)
+		var gone bool
+		if gone, err = h.clear(before); gone {
+			before = nil
+		}
 	}
 	if err != nil {
 		return nil, err
