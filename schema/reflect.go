@@ -4,7 +4,9 @@ import (
 	"encoding"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/invopop/jsonschema"
@@ -13,8 +15,8 @@ import (
 // texts finds the Go type of a string schema whose UnmarshalText decides.
 type texts map[*jsonschema.Schema]reflect.Type
 
-// reflect fills in s from its Go type.
-func (s *Schema) reflect(strict bool) error {
+// reflect fills in s from its Go type, but for the properties of these names.
+func (s *Schema) reflect(strict bool, without []string) error {
 	if s.goType.Kind() != reflect.Struct {
 		return errors.New("not a struct")
 	}
@@ -31,6 +33,11 @@ func (s *Schema) reflect(strict bool) error {
 	s.root.Version = ""
 	if s.root.Type != "object" {
 		return errors.New("not shown as an object")
+	}
+	for _, name := range without {
+		if _, was := s.root.Properties.Delete(name); !was || slices.Contains(s.root.Required, name) {
+			return fmt.Errorf("%s is not an optional property", name)
+		}
 	}
 	if err := plain(s.root, strict, ""); err != nil {
 		return err

@@ -43,10 +43,12 @@ type Schema struct {
 	json   json.RawMessage
 }
 
-// Input returns the strict schema of the struct type T, for arguments. An error is a
-// mistake in the program: T cannot be shown as a plain schema, or has a tag that
-// Decode would not enforce.
-func Input[T any]() (*Schema, error) { return build(reflect.TypeFor[T](), true) }
+// Input returns the strict schema of the struct type T, for arguments, of which those of the
+// names in without are not offered. An error is a mistake in the program: T cannot be shown as
+// a plain schema, has a tag that Decode would not enforce, or lacks one of these names.
+func Input[T any](without ...string) (*Schema, error) {
+	return build(reflect.TypeFor[T](), true, without...)
+}
 
 // Output returns the schema of the struct type T, for results: every property is
 // optional and others are allowed, so that any answer fits. Errors are as for [Input].
@@ -58,9 +60,9 @@ func Output[T any]() (json.RawMessage, error) {
 	return s.json, nil
 }
 
-func build(t reflect.Type, strict bool) (*Schema, error) {
+func build(t reflect.Type, strict bool, without ...string) (*Schema, error) {
 	s := &Schema{goType: t, texts: texts{}}
-	if err := s.reflect(strict); err != nil {
+	if err := s.reflect(strict, without); err != nil {
 		return nil, fmt.Errorf("schema of %s: %w", t, err)
 	}
 	return s, nil
