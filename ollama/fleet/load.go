@@ -52,7 +52,10 @@ func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, erro
 		return nil, err
 	}
 	need := need{op: "load", model: r.Model, host: r.Host}
-	var err error
+	err := f.checkHost(r.Host)
+	if err != nil {
+		return nil, err
+	}
 	if need.options, err = f.opts.pinned(r.Model, r.Options); err != nil {
 		return nil, err
 	}

@@ -95,6 +95,9 @@ func (f *Fleet) Create(ctx context.Context, r *ollama.CreateRequest, host string
 
 // Push has a host send an installed model to the registry in its name, as Pull fetches.
 func (f *Fleet) Push(ctx context.Context, model ollama.Name, watch func(ollama.TransferState)) (*Moved, error) {
+	if err := f.CheckSource("push", model); err != nil {
+		return nil, err
+	}
 	v, err := f.place(ctx, &need{op: "show", model: model}, nil)
 	if err != nil {
 		return nil, err
