@@ -21,7 +21,7 @@ type reading struct {
 
 // newReading takes the names of the tools that are offered: resources and prompts are with these.
 func newReading(hosts *fleet.Fleet, o tools.Options, offered []string, w resources.WatchOptions) *reading {
-	source := resources.Source{Running: hosts.Running, Hosts: hosts.Hosts, Show: hosts.Show}
+	source := resources.Source{Running: hosts.Running, Hosts: hosts.Hosts, HostView: tools.Hosts, Show: hosts.Show}
 	source.Models = func(ctx context.Context) ([]fleet.Model, error) {
 		models, _, err := hosts.Models(ctx)
 		return models, err

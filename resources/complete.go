@@ -64,8 +64,8 @@ func (c *Catalog) modelNames(ctx context.Context, tool, prefix, capability strin
 	}
 	var names []string
 	for _, m := range recent(all) {
-		if capability == "" || m.Can(capability) {
-			names = append(names, string(m.Canonical))
+		if n := string(m.Canonical); (capability == "" || m.Can(capability)) && !slices.Contains(names, n) {
+			names = append(names, n)
 		}
 	}
 	return withPrefix(names, prefix)

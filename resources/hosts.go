@@ -8,29 +8,13 @@ import (
 	"ollama-mcp/policy"
 )
 
-type hostList struct {
-	Hosts []hostStatus `json:"hosts"`
-}
-
-type hostStatus struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
-	Up      bool   `json:"up"`
-	Version string `json:"version,omitempty"`
-	Error   string `json:"error,omitempty"` // the kind of failure
-}
-
 // hosts is the list of the Ollamas behind the server.
 func (c *Catalog) hosts() resource {
 	return resource{
 		uri: scheme + "hosts", tool: statusTool, name: "hosts", title: "Ollama hosts",
-		description: "The Ollama servers that models run on: address, whether they answer, version.",
-		read: func(ctx context.Context, _ *policy.Pass, _ string) (any, error) {
-			l := hostList{Hosts: []hostStatus{}}
-			for _, h := range c.source.Hosts(ctx) {
-				l.Hosts = append(l.Hosts, hostStatus{h.Name, h.Address, h.Err == nil, h.Version, kind(h.Err)})
-			}
-			return l, ctx.Err()
+		description: "The Ollama servers that models run on: address, version, how each is and since when, what is loaded there, its calls.",
+		read: func(ctx context.Context, pass *policy.Pass, _ string) (any, error) {
+			return c.source.HostView(c.source.Hosts(ctx), pass.May), ctx.Err()
 		},
 	}
 }

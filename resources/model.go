@@ -48,7 +48,8 @@ func (c *Catalog) model() resource {
 				return nil, err
 			}
 			shown, err := c.source.Show(ctx, n, false)
-			if errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) {
+			var nowhere *fleet.PlaceError
+			if errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) || errors.As(err, &nowhere) && nowhere.Kind == ollama.MissingModel {
 				return nil, ErrNotFound
 			}
 			if err != nil {

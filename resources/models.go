@@ -32,6 +32,7 @@ type listedModel struct {
 	ModifiedAt    time.Time   `json:"modified_at"`
 	Remote        bool        `json:"remote,omitempty"`
 	Loaded        bool        `json:"loaded"`
+	Hosts         []string    `json:"hosts,omitempty"` // that have it
 }
 
 // models is the list of the installed models.
@@ -66,7 +67,7 @@ func listModels(all []fleet.Model) modelList {
 		l.Models = append(l.Models, listedModel{
 			URI: modelURI(m.Canonical), Name: m.Canonical, Family: m.Details.Family, ParameterSize: m.Details.ParameterSize,
 			Quantization: m.Details.QuantizationLevel, SizeBytes: m.Size, ContextLength: m.ContextLength, Capabilities: m.Capabilities,
-			Digest: m.Digest, ModifiedAt: m.ModifiedAt, Remote: m.Remote(), Loaded: m.Loaded != nil,
+			Digest: m.Digest, ModifiedAt: m.ModifiedAt, Remote: m.Remote(), Loaded: m.Loaded != nil, Hosts: m.Hosts,
 		})
 	}
 	return l
@@ -104,7 +105,10 @@ func (c *Catalog) list(ctx context.Context, _ any, _ *mcp.ListResourcesRequest, 
 			result.Resources[i] = c.measured(r, c.only(ctx, listTool, all))
 		}
 	}
-	for _, m := range c.only(ctx, showTool, all) {
+	for i, m := range c.only(ctx, showTool, all) {
+		if i > 0 && result.Resources[len(result.Resources)-1].Name == string(m.Canonical) {
+			continue // of other hosts, with other content
+		}
 		r := mcp.Resource{
 			URI: modelURI(m.Canonical), Name: string(m.Canonical), Title: string(m.Canonical), MIMEType: mimeType,
 			Description: fmt.Sprintf("%s %s, %s", m.Details.ParameterSize, m.Details.QuantizationLevel, takes(&m, " on disk")),

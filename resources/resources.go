@@ -26,12 +26,15 @@ import (
 	"ollama-mcp/transport/auth"
 )
 
-// Source is what there is to read. Models, Running, Hosts and Show are needed.
+// Source is what there is to read. Models, Running, Hosts, HostView and Show are needed.
 type Source struct {
 	Models  func(context.Context) ([]fleet.Model, error)
 	Running func(context.Context) ([]fleet.Running, error)
 	Hosts   func(context.Context) []fleet.HostStatus
-	Show    func(ctx context.Context, model ollama.Name, full bool) (*fleet.Description, error)
+	// HostView is hosts, for JSON, as a caller may see them who may see these models.
+	HostView func(all []fleet.HostStatus, may func(ollama.Name) bool) any
+
+	Show func(ctx context.Context, model ollama.Name, full bool) (*fleet.Description, error)
 
 	// Job and Embedding return what the caller in ctx may read under an id, for JSON, or
 	// [ErrNotFound]. Nil: there are no such resources.

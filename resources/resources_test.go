@@ -35,6 +35,9 @@ const quant = "hf.co/A/b:Q4_K_M"
 // start makes a fleet of one fake host, in memory, so that its time can be the bubble's.
 func start(t *testing.T, s ollamatest.Script, o fleet.Options) (Source, *fleet.Fleet, *ollamatest.Fake) {
 	t.Helper()
+	if o.Poll == 0 {
+		o.Poll = -1 // what is asked of the host is what the test asks
+	}
 	fake := ollamatest.NewPipeFake(s)
 	host, err := ollama.ParseHost(fake.URL)
 	if err != nil {
@@ -43,7 +46,7 @@ func start(t *testing.T, s ollamatest.Script, o fleet.Options) (Source, *fleet.F
 	f := fleet.New([]fleet.Host{{Client: ollama.NewClient(ollama.ClientOptions{Host: host, Dial: fake.Dial}), Address: fake.URL, Origin: "the test"}}, o)
 	t.Cleanup(func() { f.Close(); fake.Close() })
 	return Source{
-		Models: func(ctx context.Context) ([]fleet.Model, error) { m, _, err := f.Models(ctx); return m, err }, Running: f.Running, Hosts: f.Hosts, Show: f.Show,
+		Models: func(ctx context.Context) ([]fleet.Model, error) { m, _, err := f.Models(ctx); return m, err }, Running: f.Running, Hosts: f.Hosts, HostView: tools.Hosts, Show: f.Show,
 		Job: func(ctx context.Context, id string) (any, error) {
 			if id != "j1" || auth.FromContext(ctx).Name != "ann" {
 				return nil, ErrNotFound
@@ -137,7 +140,7 @@ func TestRead(t *testing.T) {
 		{"ann", "ollama://models/", nil, ""},
 		{"ann", "ollama://running", []string{`"name":"hf.co/a/b:q4_k_m"`, `"vram_bytes"`}, ""},
 		{"bob", "ollama://running", []string{`{"models":[]}`}, ""},
-		{"ann", "ollama://hosts", []string{`"up":true`, `"version":"0.34.4"`}, ""},
+		{"ann", "ollama://hosts", []string{`"state":"up"`, `"breaker":"closed"`, `"version":"0.34.4"`, `"loaded":[{"model":"hf.co/a/b:q4_k_m"`}, ""},
 		{"ann", "ollama://jobs/j1", []string{`{"id":"j1"}`}, ""},
 		{"bob", "ollama://jobs/j1", nil, ""},
 		{"ann", "ollama://embeddings/x", nil, ""},
@@ -194,7 +197,7 @@ func TestReadWithoutOllama(t *testing.T) {
 		}
 	}
 	result, _ := ask(t, c, "ann", "resources/read", `{"uri":"ollama://hosts"}`)
-	if text := content(t, result); !strings.Contains(text, `"up":false,"error":"unreachable"`) {
+	if text := content(t, result); !strings.Contains(text, `"state":"down"`) {
 		t.Errorf("hosts without Ollama = %s, want it unreachable", text)
 	}
 	result, _ = ask(t, c, "ann", "resources/list", `{}`)
@@ -325,7 +328,7 @@ func reference(c *Catalog) string {
 		"| a model was loaded, unloaded, or takes other memory | `ollama://running`, `ollama://models`, `ollama://models/{+name}` | |\n" +
 		"| a model was installed, removed | `ollama://models`, `ollama://models/{+name}` | `list_changed` |\n" +
 		"| a model was replaced | `ollama://models`, `ollama://models/{+name}` | |\n" +
-		"| a host went down or came back, or has another version | `ollama://hosts` | |\n" +
+		"| a host is in another state: it went down, came back, loads a model …; or has another version | `ollama://hosts` | |\n" +
 		"| a job entered another phase, or ended | `ollama://jobs/{id}`, to its owner | `_meta` has `ollama-mcp/seq` |\n\n" +
 		"`ollama-mcp/seq` counts a job's changes from 1 and never goes back; a gap means that the changes between are in this one.\n" +
 		"That a call puts off the expiry of a loaded model is no change. A model's name may be spelt as people spell\nit (`ollama://models/hf.co/a/b:Q4_K_M`, `ollama://models/llama3.2`): the news comes in the spelling of the subscription.\n")

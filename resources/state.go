@@ -2,6 +2,7 @@ package resources
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -15,17 +16,20 @@ import (
 // that off.
 type state struct {
 	hosts   map[string]hostState
-	models  map[ollama.Name]modelState   // nil: not known
-	running map[ollama.Name]runningState // nil: not known
+	models  map[ollama.Name]modelState // nil: not known
+	running map[place]runningState     // nil: not known
 }
 
-type hostState struct{ version, err string }
+// hostState has no breaker: that of a host which is down opens and closes all the time.
+type hostState struct{ version, err, state string }
 
-type modelState struct {
-	digest   string
-	modified int64
-	size     int64
-	loaded   *runningState // nil: it is not
+// modelState is a model on all hosts, in words to compare: what there is of it, and what of that
+// is loaded.
+type modelState struct{ installed, loaded string }
+
+type place struct {
+	model ollama.Name
+	host  string
 }
 
 type runningState struct {
@@ -38,7 +42,7 @@ type runningState struct {
 func (w *Watcher) look(ctx context.Context) *state {
 	s := &state{hosts: map[string]hostState{}}
 	for _, h := range w.catalog.source.Hosts(ctx) {
-		s.hosts[h.Name] = hostState{h.Version, kind(h.Err)}
+		s.hosts[h.Name] = hostState{h.Version, kind(h.Err), string(h.State)}
 	}
 	models, err := w.catalog.source.Models(ctx)
 	running, err2 := w.catalog.source.Running(ctx)
@@ -55,14 +59,18 @@ func (w *Watcher) look(ctx context.Context) *state {
 
 // note records the models. Those that run but are not installed any more are in running alone.
 func (s *state) note(models []fleet.Model, running []fleet.Running) {
-	s.models, s.running = map[ollama.Name]modelState{}, map[ollama.Name]runningState{}
-	byDigest := map[string]*runningState{}
+	s.models, s.running = map[ollama.Name]modelState{}, map[place]runningState{}
+	loaded := map[string]string{} // by digest
 	for _, r := range running {
 		now := runningState{r.Digest, r.Size, r.SizeVRAM, r.ContextLength}
-		s.running[r.Canonical], byDigest[r.Digest] = now, &now
+		s.running[place{r.Canonical, r.Host}] = now
+		loaded[r.Digest] += fmt.Sprintln(r.Host, now)
 	}
 	for _, m := range models {
-		s.models[m.Canonical] = modelState{m.Digest, m.ModifiedAt.UnixNano(), m.Size, byDigest[m.Digest]}
+		is := s.models[m.Canonical]
+		is.installed += fmt.Sprintln(m.Hosts, m.Digest, m.ModifiedAt.UnixNano(), m.Size)
+		is.loaded += loaded[m.Digest]
+		s.models[m.Canonical] = is
 	}
 }
 
@@ -98,17 +106,17 @@ func (w *Watcher) moves(before, now *state) (changes []Change) {
 		if had != has {
 			listed = append(listed, n)
 		}
-		if had != has || !was.same(is) {
+		if had != has || was != is {
 			modified = append(modified, n)
 			changes = append(changes, Change{URI: modelURI(n), May: w.may(showTool, n)})
 		}
-		if !equal(was.loaded, is.loaded) {
+		if was.loaded != is.loaded {
 			moved = append(moved, n)
 		}
 	}
-	for _, n := range keys(before.running, now.running) {
-		if before.running[n] != now.running[n] { // every one that runs has a digest
-			moved = append(moved, n)
+	for _, p := range slices.AppendSeq(slices.Collect(maps.Keys(before.running)), maps.Keys(now.running)) {
+		if before.running[p] != now.running[p] { // every one that runs has a digest
+			moved = append(moved, p.model)
 		}
 	}
 	if len(modified) > 0 {
@@ -123,16 +131,8 @@ func (w *Watcher) moves(before, now *state) (changes []Change) {
 	return changes
 }
 
-func (m modelState) same(o modelState) bool {
-	loaded := equal(m.loaded, o.loaded)
-	m.loaded, o.loaded = nil, nil
-	return loaded && m == o
-}
-
-func equal(a, b *runningState) bool { return a == b || a != nil && b != nil && *a == *b }
-
 // keys are the names in either map, in order.
-func keys[V any](a, b map[ollama.Name]V) []ollama.Name {
+func keys(a, b map[ollama.Name]modelState) []ollama.Name {
 	all := slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b))
 	slices.Sort(all)
 	return slices.Compact(all)

@@ -48,8 +48,11 @@ func uris(changes []Change) []string {
 		all = append(all, c.URI)
 	}
 	slices.Sort(all)
-	return all
+	return slices.Compact(all)
 }
+
+// lookingOnce has a fleet look at its hosts at its start, and then when there is a reason.
+var lookingOnce = fleet.Options{Poll: 1000 * time.Hour}
 
 // TestWatch lets things happen to a host, and looks at what is told one poll and a second
 // later.
@@ -58,7 +61,8 @@ func TestWatch(t *testing.T) {
 	loadOf := append([]string{"ollama://models", "ollama://running"}, tiny...)
 	added := []string{"", "ollama://models", "ollama://models/hf.co/a/b:q4_k_m"}
 	synctest.Test(t, func(t *testing.T) {
-		source, f, fake := start(t, ollamatest.Script{}, fleet.Options{})
+		source, f, fake := start(t, ollamatest.Script{}, lookingOnce)
+		synctest.Wait()
 		heard, end := watching(t, NewWatcher(New(source, Options{}), WatchOptions{}))
 		with := func(edit func(*ollamatest.Script)) func() { return func() { fake.Change(edit) } }
 		steps := []struct {
@@ -214,7 +218,8 @@ func TestSlowWatch(t *testing.T) {
 // TestWatchPolicy has models change that a caller may know of, and others.
 func TestWatchPolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source, f, fake := start(t, ollamatest.Script{Models: []ollamatest.FakeModel{{Name: quant}, {Name: "tiny"}}}, fleet.Options{})
+		source, f, fake := start(t, ollamatest.Script{Models: []ollamatest.FakeModel{{Name: quant}, {Name: "tiny"}}}, lookingOnce)
+		synctest.Wait()
 		heard, end := watching(t, NewWatcher(New(source, Options{Policy: rules(t)}), WatchOptions{}))
 		defer end()
 		may := func(caller string, c Change) bool {
