@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"jobs":                {},
 	"policy":              {"ollama", "transport/auth"},
 	"resources":           {"ollama", "ollama/fleet", "policy", "transport/auth"},
-	"tools":               {"jobs", "ollama", "ollama/fleet", "policy", "schema", "transport/auth"},
+	"tools":               {"jobs", "ollama", "ollama/fleet", "ollama/fleet/queue", "policy", "schema", "transport/auth"},
 	"transport":           {"transport/auth"},
 	"transport/auth":      {"files"},
 	"schema":              {},

@@ -14,6 +14,7 @@ import (
 
 	"ollama-mcp/jobs"
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/policy"
 	"ollama-mcp/schema"
 	"ollama-mcp/transport/auth"
@@ -71,7 +72,7 @@ func define[In, Out any, P interface {
 	output
 }](t Tool, run func(context.Context, In, *call) (Out, error)) Tool {
 	var inErr, outErr error
-	t.Input, inErr = schema.Input[In]()
+	t.Input, inErr = schema.Input[In](t.without...)
 	t.Output, outErr = schema.Output[Out]()
 	t.err = errors.Join(inErr, outErr)
 	t.bind(new(In), new(Out), func(ctx context.Context, input any, c *call) (output, error) {
@@ -141,6 +142,7 @@ func (t *Tool) answer(ctx context.Context, args json.RawMessage, requestID strin
 	r = t.confirmedStill(r, args, u)
 	work := func(ctx context.Context, c *call) (*mcp.CallToolResult, error) {
 		defer pass.Leave()
+		ctx = fleet.WithCaller(ctx, fleet.Caller{Name: owner(ctx)})
 		c.pass, c.tool = pass, t
 		c.failed = func(err error) *Problem {
 			p := t.problem(ctx, err, requestID)

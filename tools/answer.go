@@ -71,6 +71,7 @@ type run struct {
 	usage  usage // of all tries
 	tokens int   // of all tries
 	held   bool  // deltas are held back until the answer is known to be the final one
+	cached bool  // no host was asked
 	cut    bool  // Ollama refused the whole prompt and was asked to cut it
 	tries  int
 }
@@ -104,13 +105,12 @@ func (r *run) stream(ctx context.Context) error {
 }
 
 func (r *run) once(ctx context.Context, truncate bool) error {
-	watch := fleet.Watch{
-		Placed: func(p fleet.Place) {
-			p.LoadWait += r.place.LoadWait
-			r.place = p
-		},
-		Phase: func(p fleet.Phase) { r.report(Progress{Phase: string(p), Message: waiting(p, r.model)}) },
+	watch := waits(r.report, r.model)
+	watch.Placed = func(p fleet.Place) {
+		p.LoadWait += r.place.LoadWait
+		r.place = p
 	}
+	watch.Cached = func(int) { r.cached = true }
 	for c, err := range r.ask(ctx, truncate, watch) {
 		if err != nil {
 			return err
@@ -173,32 +173,4 @@ func (r *run) speed(phase string) func() string {
 		}
 		return fmt.Sprintf("%s %d tokens, %.1f tok/s", phase, tokens, float64(tokens)/seconds)
 	}
-}
-
-// waiting says what a call waits for and for how long, worked out only when it is shown.
-func waiting(p fleet.Phase, model ollama.Name) func() string {
-	start := time.Now()
-	return func() string {
-		what := awaited(p, short(model))
-		if s := time.Since(start).Round(time.Second); s > 0 {
-			return fmt.Sprintf("%s (%s)", what, s)
-		}
-		return what
-	}
-}
-
-func awaited(p fleet.Phase, model string) string {
-	switch p {
-	case fleet.Queued:
-		return "asking Ollama about " + model
-	case fleet.Loading:
-		return "loading " + model
-	case fleet.Prompt:
-		return model + " is reading the prompt"
-	case fleet.Recovering:
-		return model + " gave no answer and is being reloaded"
-	case fleet.Unloading:
-		return "waiting for " + model + " to leave the memory; calls that run on it end first"
-	}
-	return ""
 }

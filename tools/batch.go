@@ -1,10 +1,12 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +24,7 @@ const (
 	chunkSize = 32
 	maxWhole  = 64 // texts that go in one request: two cost a third more than they gain
 	maxAtOnce = 4  // requests of one batch
+	maxSpread = 16 // of one that may be spread over several hosts
 )
 
 // batch embeds any number of texts. One that Ollama refuses is found and left out.
@@ -29,6 +32,7 @@ type batch struct {
 	run     embedFunc
 	request ollama.EmbedRequest // but for its Input
 	texts   string              // the argument that they stand in
+	spread  bool                // there may be several hosts
 	report  Report
 	safely  func(func() error) error
 
@@ -39,10 +43,12 @@ type batch struct {
 
 	mu        sync.Mutex // guards what follows, and the order of the reports
 	asked     bool
+	digest    string // of the model: vectors of other content cannot be compared; "" is not known yet
+	hosts     []string
+	cached    int // texts that no host was asked for
 	all, done int // texts
 	lost      int // since one was embedded, or a harmless one was
 	dim       int
-	place     fleet.Place
 	load      time.Duration // the longest
 	tokens    int
 }
@@ -66,7 +72,11 @@ func (b *batch) chunks(ctx context.Context, texts []string) error {
 	var first error
 	var once sync.Once
 	var wg sync.WaitGroup
-	room := make(chan struct{}, maxAtOnce)
+	atOnce := maxAtOnce
+	if b.spread {
+		atOnce = maxSpread
+	}
+	room := make(chan struct{}, atOnce)
 	size := chunkSize
 	if len(texts) <= maxWhole {
 		size = maxWhole
@@ -81,6 +91,9 @@ func (b *batch) chunks(ctx context.Context, texts []string) error {
 				cancel()
 			}
 		})
+		if b.spread && b.content() == "" {
+			wg.Wait() // its host says which content the others must have
+		}
 	}
 	wg.Wait()
 	if first != nil {
@@ -119,33 +132,53 @@ func (b *batch) ask(ctx context.Context, texts []string) (*ollama.EmbedResponse,
 	q := b.request
 	q.Input = texts
 	var place fleet.Place
-	w := fleet.Watch{Placed: func(p fleet.Place) { place = p }}
+	var cached int
+	var w fleet.Watch
 	b.mu.Lock()
 	if !b.asked {
-		w.Phase = b.phase
+		w = waits(b.tell, q.Model)
 	}
 	b.asked = true
-	digest := b.place.Digest // vectors of other content cannot be compared
+	digest := b.digest
 	b.mu.Unlock()
+	w.Placed = func(p fleet.Place) { place = p }
+	w.Cached = func(texts int) { cached = texts }
 	resp, err := b.run(ctx, &q, digest, w)
 	if err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.place = place
+	b.digest = cmp.Or(b.digest, place.Digest)
+	if place.Host != "" && !slices.Contains(b.hosts, place.Host) {
+		b.hosts = append(b.hosts, place.Host)
+	}
+	b.cached += cached
 	b.load = max(b.load, place.LoadWait+resp.LoadDuration)
 	b.tokens += resp.PromptEvalCount
 	return resp, nil
 }
 
-// phase tells how the first request goes, until another one is done.
-func (b *batch) phase(p fleet.Phase) {
+// content is the digest of the model, "" before a host has said which.
+func (b *batch) content() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.digest
+}
+
+// tell tells how the first request goes, until another one is done.
+func (b *batch) tell(p Progress) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.done == 0 {
-		b.report(Progress{Phase: string(p), Message: waiting(p, b.request.Model)})
+		b.report(p)
 	}
+}
+
+// where names the hosts that took part. It is for when all requests are over.
+func (b *batch) where() onHosts {
+	slices.Sort(b.hosts)
+	return hostsOf(b.hosts)
 }
 
 func (b *batch) took(at int, v ollama.Vectors) error {
@@ -169,7 +202,7 @@ func (b *batch) same(dim int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.dim != 0 && b.dim != dim {
-		return &ollama.Error{Op: "embed", Host: b.place.Host, Kind: ollama.Failed,
+		return &ollama.Error{Op: "embed", Host: strings.Join(b.hosts, ", "), Kind: ollama.Failed,
 			Message: fmt.Sprintf("it sent a vector of %d numbers after one of %d", dim, b.dim)}
 	}
 	b.dim = dim

@@ -135,8 +135,8 @@ func TestMostTexts(t *testing.T) {
 			tool Tool
 			args map[string]any
 		}{
-			{embed(named, (&embedder{}).embed, nil), map[string]any{"model": "m", "input": many, "inline": true}},
-			{rank(named, (&embedder{}).embed), map[string]any{"model": "m", "query": "q", "documents": many}},
+			{embed(named, (&embedder{}).embed, nil, false), map[string]any{"model": "m", "input": many, "inline": true}},
+			{rank(named, (&embedder{}).embed, false), map[string]any{"model": "m", "query": "q", "documents": many}},
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				kind := ""
@@ -182,7 +182,7 @@ func TestChunksAtOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := &embedder{answer: tt.answer}
-				tool := embed(named, e.embed, nil)
+				tool := embed(named, e.embed, nil, false)
 				start := time.Now()
 				r := tool.Call(t.Context(), json.RawMessage(arguments(t, map[string]any{"model": "m", "input": numbered(1000, 0), "inline": true})), "r", nil)
 				kind := ""

@@ -25,37 +25,53 @@ import (
 
 // bench is the tools on a fake host, in fake time.
 type bench struct {
-	t    *testing.T
-	fake *ollamatest.Fake
-	set  []Tool
-	jobs *jobs.Table
-
+	t     *testing.T
+	fake  *ollamatest.Fake // the first of fakes
+	fakes []*ollamatest.Fake
+	fleet *fleet.Fleet
+	set   []Tool
+	jobs  *jobs.Table
 	shelf *Shelf
 }
 
 // onFake runs a test in a bubble of fake time with the tools on a fake host.
 func onFake(t *testing.T, s ollamatest.Script, o fleet.Options, test func(b *bench)) {
 	t.Helper()
+	o.Poll = cmp.Or(o.Poll, -1) // what is asked of the host is what the calls ask
+	onFakes(t, []ollamatest.Script{s}, o, test)
+}
+
+// onFakes is onFake with several hosts, that are called a, b, … when they are not alone, and
+// are looked at every 5 s.
+func onFakes(t *testing.T, scripts []ollamatest.Script, o fleet.Options, test func(b *bench)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		fake := ollamatest.NewPipeFake(s)
-		defer fake.Close()
-		host, err := ollama.ParseHost(fake.URL)
-		if err != nil {
+		b := &bench{t: t, shelf: NewShelf(time.Hour), jobs: jobs.New(jobs.Options{})}
+		var hosts []fleet.Host
+		for i, s := range scripts {
+			fake := ollamatest.NewPipeFake(s)
+			defer fake.Close()
+			host, err := ollama.ParseHost(fake.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := ollama.ClientOptions{Host: host, Dial: fake.Dial}
+			if len(scripts) > 1 {
+				c.Name = string(rune('a' + i))
+			}
+			b.fakes = append(b.fakes, fake)
+			hosts = append(hosts, fleet.Host{Client: ollama.NewClient(c), Address: fake.URL, Origin: "OLLAMA_HOST", Parallel: s.Slots})
+		}
+		b.fake = b.fakes[0]
+		b.fleet = fleet.New(hosts, o)
+		defer b.fleet.Close()
+		defer endJobs(t, b.jobs)
+		var err error
+		if b.set, err = All(b.fleet, Options{Jobs: b.jobs, Shelf: b.shelf, Hosts: len(hosts) > 1}); err != nil {
 			t.Fatal(err)
 		}
-		f := fleet.New([]fleet.Host{{
-			Client:  ollama.NewClient(ollama.ClientOptions{Host: host, Dial: fake.Dial}),
-			Address: fake.URL, Origin: "OLLAMA_HOST",
-		}}, o)
-		defer f.Close()
-		table := jobs.New(jobs.Options{})
-		defer endJobs(t, table)
-		shelf := NewShelf(time.Hour)
-		set, err := All(f, Options{Jobs: table, Shelf: shelf})
-		if err != nil {
-			t.Fatal(err)
-		}
-		test(&bench{t, fake, set, table, shelf})
+		synctest.Wait() // the first looks are over
+		test(b)
 	})
 }
 

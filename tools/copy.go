@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strings"
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
@@ -23,7 +22,7 @@ type copyOutput struct {
 	State       string      `json:"state" jsonschema:"enum=copied,enum=declined,enum=canceled"`
 	Source      ollama.Name `json:"source"`
 	Destination ollama.Name `json:"destination"`
-	Host        string      `json:"host"`
+	onHosts
 	failure
 }
 
@@ -64,7 +63,7 @@ func copyModel(run func(ctx context.Context, source, destination ollama.Name) (h
 		}
 		return copyOutput{
 			Note:  note,
-			State: "copied", Source: source, Destination: destination, Host: strings.Join(hosts, ", "),
+			State: "copied", Source: source, Destination: destination, onHosts: hostsOf(hosts),
 		}, nil
 	}), func(ctx context.Context, in copyInput, c *call) (string, error) {
 		source, destination, err := in.names()
@@ -74,7 +73,7 @@ func copyModel(run func(ctx context.Context, source, destination ollama.Name) (h
 		if err != nil {
 			return "", err
 		}
-		return c.replaces(ctx, find, destination, fmt.Sprintf("a copy of %s", source))
+		return c.replaces(ctx, find, destination, "", fmt.Sprintf("a copy of %s", source))
 	})
 }
 
@@ -91,12 +90,16 @@ func (in *copyInput) names() (source, destination ollama.Name, err error) {
 	return source, destination, err
 }
 
-// replaces is the question whether a model that has a name may be replaced, "" when none has it.
-func (c *call) replaces(ctx context.Context, find findFunc, name ollama.Name, by string) (string, error) {
+// replaces is the question whether a model that has a name on a host may be replaced, "" when
+// none has it. Of host "" and all any counts.
+func (c *call) replaces(ctx context.Context, find findFunc, name ollama.Name, host, by string) (string, error) {
 	if err := c.allow(ctx, name); err != nil {
 		return "", err
 	}
-	m, err := find(ctx, name, "")
+	if host == fleet.AllHosts {
+		host = ""
+	}
+	m, err := find(ctx, name, host)
 	if m == nil {
 		return "", err
 	}

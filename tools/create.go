@@ -15,6 +15,7 @@ type createInput struct {
 	Parameters *ollama.Options `json:"parameters,omitempty" jsonschema_description:"Default options"`
 	Messages   []createMessage `json:"messages,omitempty" jsonschema_description:"What every chat begins with"`
 	Quantize   string          `json:"quantize,omitempty" jsonschema:"example=q4_K_M" jsonschema_description:"Older Ollamas only, of F16 and F32"`
+	Host       string          `json:"host,omitempty" jsonschema_description:"Name of a host, as in status, or all; default: where from is"`
 	patience
 }
 
@@ -33,7 +34,7 @@ type createOutput struct {
 func (o *createOutput) words() []string { return []string{o.Note} }
 
 // create makes a model of another.
-func create(run transferFunc[*ollama.CreateRequest], find findFunc, source sourceFunc) Tool {
+func create(run transferFunc[*ollama.CreateRequest], find findFunc, source sourceFunc, hosts bool) Tool {
 	return confirmed(define(Tool{
 		Name:  "create",
 		Title: "Create a local model",
@@ -42,6 +43,7 @@ func create(run transferFunc[*ollama.CreateRequest], find findFunc, source sourc
 		Effect:    Destroys,
 		Toolset:   Library,
 		UsesModel: true,
+		without:   noHost(hosts),
 	}, func(ctx context.Context, in createInput, c *call) (createOutput, error) {
 		from, err := c.modelNamed(ctx, in.From)
 		if err != nil {
@@ -54,11 +56,11 @@ func create(run transferFunc[*ollama.CreateRequest], find findFunc, source sourc
 		if err != nil {
 			return createOutput{}, err
 		}
-		m, err := run(ctx, in.request(model, from), "", c.watch(model))
+		m, err := run(ctx, in.request(model, from), in.Host, c.watch(model))
 		if err != nil {
 			return createOutput{}, err
 		}
-		note := fmt.Sprintf("%s is made of %s.", short(model), short(from))
+		note := fmt.Sprintf("%s is made of %s%s.", short(model), short(from), onWhich(hosts, m.Hosts))
 		return createOutput{moved: movedOf(model, m, note), State: "created", From: from}, nil
 	}), func(ctx context.Context, in createInput, c *call) (string, error) {
 		from, err := c.modelNamed(ctx, in.From)
@@ -72,7 +74,7 @@ func create(run transferFunc[*ollama.CreateRequest], find findFunc, source sourc
 		if err != nil {
 			return "", err
 		}
-		return c.replaces(ctx, find, model, fmt.Sprintf("one made of %s", from))
+		return c.replaces(ctx, find, model, in.Host, fmt.Sprintf("one made of %s", from))
 	})
 }
 

@@ -3,7 +3,6 @@ package tools
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
@@ -17,7 +16,7 @@ type deleteOutput struct {
 	Note  string      `json:"note"`
 	State string      `json:"state" jsonschema:"enum=deleted,enum=declined,enum=canceled"`
 	Model ollama.Name `json:"model"`
-	Host  string      `json:"host"`
+	onHosts
 	failure
 }
 
@@ -38,11 +37,11 @@ func deleteModel(run func(context.Context, ollama.Name, fleet.Watch) (hosts []st
 		if err != nil {
 			return deleteOutput{}, err
 		}
-		hosts, err := run(ctx, model, c.phases(model))
+		hosts, err := run(ctx, model, waits(c.report, model))
 		if err != nil {
 			return deleteOutput{}, err
 		}
-		return deleteOutput{Note: fmt.Sprintf("%s is deleted.", short(model)), State: "deleted", Model: model, Host: strings.Join(hosts, ", ")}, nil
+		return deleteOutput{Note: fmt.Sprintf("%s is deleted.", short(model)), State: "deleted", Model: model, onHosts: hostsOf(hosts)}, nil
 	}), func(ctx context.Context, in deleteInput, c *call) (string, error) {
 		model, err := c.modelNamed(ctx, in.Model)
 		if err != nil {

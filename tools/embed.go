@@ -25,9 +25,9 @@ type embedInput struct {
 }
 
 type embedOutput struct {
-	Note       string          `json:"note"`
-	Model      ollama.Name     `json:"model"`
-	Host       string          `json:"host"`
+	Note  string      `json:"note"`
+	Model ollama.Name `json:"model"`
+	onHosts
 	Count      int             `json:"count"`
 	Dimensions int             `json:"dimensions"`
 	Embeddings json.RawMessage `json:"embeddings,omitempty" jsonschema:"type=array" jsonschema_description:"in the order of input; null for one in errors"`
@@ -40,6 +40,7 @@ type embedOutput struct {
 
 type embedUsage struct {
 	PromptTokens int `json:"prompt_tokens"`
+	Cached       int `json:"cached,omitempty" jsonschema_description:"texts not asked again"`
 }
 
 type embedTiming struct {
@@ -62,7 +63,7 @@ func (o *embedOutput) links() []mcp.ResourceLink {
 const maxInline = 16
 
 // embed turns texts into vectors. Without a shelf many of them go into an answer or nowhere.
-func embed(choose chooseFunc, run embedFunc, shelf *Shelf) Tool {
+func embed(choose chooseFunc, run embedFunc, shelf *Shelf, hosts bool) Tool {
 	return define(Tool{
 		Name:  "embed",
 		Title: "Embed texts with a local model",
@@ -85,7 +86,7 @@ func embed(choose chooseFunc, run embedFunc, shelf *Shelf) Tool {
 		}
 		e := embedding{
 			batch: batch{
-				run: run, texts: "input", report: c.report, safely: c.tool.safely,
+				run: run, texts: "input", spread: hosts, report: c.report, safely: c.tool.safely,
 				request: ollama.EmbedRequest{Model: model, Truncate: &in.Truncate, Dimensions: in.Dimensions, KeepAlive: in.KeepAlive},
 			},
 			vectors: make([]ollama.Vectors, len(in.Input)),
@@ -93,7 +94,7 @@ func embed(choose chooseFunc, run embedFunc, shelf *Shelf) Tool {
 			shelved: in.shelved(),
 		}
 		e.take = e.keep
-		if err := e.embed(ctx, in.Input); err != nil {
+		if err := e.embed(limits.caller(ctx), in.Input); err != nil {
 			return embedOutput{}, err
 		}
 		o, err := e.output(&in, start)

@@ -112,10 +112,10 @@ func TestManyVectorsAreBehindALink(t *testing.T) {
 
 // A number that float32 cannot hold is one only where it is asked for.
 func TestEmbedOfHugeNumbers(t *testing.T) {
-	tool := embed(named, func(context.Context, *ollama.EmbedRequest, fleet.Watch) (*ollama.EmbedResponse, error) {
+	tool := embed(named, func(context.Context, *ollama.EmbedRequest, string, fleet.Watch) (*ollama.EmbedResponse, error) {
 		var resp ollama.EmbedResponse
 		return &resp, resp.Embeddings.UnmarshalJSON([]byte(`[[1e300],[1]]`))
-	}, nil)
+	}, nil, false)
 	for encoding, want := range map[string]string{"float": `[[1e300],[1]]`, "base64": `[null,"AACAPw=="]`} {
 		r := tool.Call(t.Context(), json.RawMessage(fmt.Sprintf(`{"model":"m","input":["a","b"],"encoding":%q}`, encoding)), "r", nil)
 		o, ok := r.StructuredContent.(*embedOutput)
@@ -126,7 +126,7 @@ func TestEmbedOfHugeNumbers(t *testing.T) {
 }
 
 func TestWithoutAShelf(t *testing.T) {
-	tool := embed(named, (&embedder{}).embed, nil)
+	tool := embed(named, (&embedder{}).embed, nil, false)
 	p := ProblemOf(tool.Call(t.Context(), json.RawMessage(arguments(t, map[string]any{"model": "m", "input": numbered(17, 0)})), "r", nil))
 	if p == nil || p.Kind != InvalidArguments || !strings.Contains(p.Hint, "inline") {
 		t.Errorf("embed of 17 without a shelf: %+v, want to be told of inline", p)
@@ -198,10 +198,10 @@ func TestTooManyVectorsForTheShelf(t *testing.T) {
 		{map[string]any{"input": numbered(96, 0), "encoding": "base64"}, 96, ""}, // which takes less
 	} {
 		var asked atomic.Int64
-		tool := embed(named, func(_ context.Context, r *ollama.EmbedRequest, _ fleet.Watch) (*ollama.EmbedResponse, error) {
+		tool := embed(named, func(_ context.Context, r *ollama.EmbedRequest, _ string, _ fleet.Watch) (*ollama.EmbedResponse, error) {
 			asked.Add(int64(len(r.Input)))
 			return &chunk, nil
-		}, NewShelf(time.Hour))
+		}, NewShelf(time.Hour), false)
 		tt.args["model"] = "m"
 		got := ""
 		if p := ProblemOf(tool.Call(t.Context(), json.RawMessage(arguments(t, tt.args)), "r", nil)); p != nil {
@@ -238,7 +238,7 @@ func TestJobLinks(t *testing.T) {
 
 // Clients of versions that know no links as content get the address in words alone.
 func TestLinksOnlyWhereTheyAreKnown(t *testing.T) {
-	tool := embed(named, (&embedder{}).embed, NewShelf(time.Hour))
+	tool := embed(named, (&embedder{}).embed, NewShelf(time.Hour), false)
 	for version, want := range map[string]int{"2024-11-05": 1, "2025-03-26": 1, "2025-06-18": 2, "2026-07-28": 2} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx := server.NewMCPServer("test", "0").WithContext(t.Context(), speaking{version})

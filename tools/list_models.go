@@ -35,6 +35,8 @@ type listedModel struct {
 	ModifiedAt    time.Time    `json:"modified_at"`
 	Remote        bool         `json:"remote,omitempty" jsonschema_description:"runs on ollama.com"`
 	Loaded        *loadedModel `json:"loaded,omitempty"`
+	Hosts         []string     `json:"hosts,omitempty"`
+	LoadedOn      []string     `json:"loaded_on,omitempty"`
 }
 
 type loadedModel struct {
@@ -51,8 +53,11 @@ func (o *listModelsOutput) words() []string {
 			where = "runs on ollama.com"
 		}
 		line := fmt.Sprintf("%s: %s %s, %s, %s", m.Name, m.ParameterSize, m.Quantization, where, strings.Join(m.Capabilities, ", "))
+		if m.Hosts != nil {
+			line += ", on " + list(m.Hosts)
+		}
 		if m.Loaded != nil {
-			line += ", loaded"
+			line += ", loaded" + onWhich(true, m.LoadedOn)
 		}
 		lines = append(lines, line)
 	}
@@ -63,7 +68,7 @@ func (o *listModelsOutput) words() []string {
 func size(bytes int64) string { return ollama.Bytes(bytes).String() }
 
 // listModels lists the installed models.
-func listModels(models func(context.Context) ([]fleet.Model, []fleet.Silent, error)) Tool {
+func listModels(models func(context.Context) ([]fleet.Model, []fleet.Silent, error), hosts bool) Tool {
 	return define(Tool{
 		Name:  "list_models",
 		Title: "List local models",
@@ -76,26 +81,24 @@ func listModels(models func(context.Context) ([]fleet.Model, []fleet.Silent, err
 		if _, err := path.Match(filter, ""); err != nil {
 			return listModelsOutput{}, &argumentError{fmt.Sprintf("filter %q is not a glob", in.Filter), "Use * and ? as in llama*"}
 		}
-		all, _, err := models(ctx)
+		all, silent, err := models(ctx)
 		if err != nil {
 			return listModelsOutput{}, err
 		}
 		all = slices.DeleteFunc(all, func(m fleet.Model) bool { return !c.pass.May(m.Canonical) })
 		o := listModelsOutput{Models: []listedModel{}}
-		loaded := 0
+		var shown []fleet.Model
 		for _, m := range all {
-			if !matches(filter, m.Canonical) || in.Capability != "" && !m.Can(in.Capability) {
-				continue
-			}
-			o.Models = append(o.Models, listed(m))
-			if m.Loaded != nil {
-				loaded++
+			if matches(filter, m.Canonical) && (in.Capability == "" || m.Can(in.Capability)) {
+				shown = append(shown, m)
+				o.Models = append(o.Models, listed(m, hosts))
 			}
 		}
-		o.Note = listNote(len(all), len(o.Models), loaded)
+		o.Note = listNote(all, shown)
 		if len(all) == 0 && c.pass != nil {
 			o.Note = "None of the installed models is one that you may use."
 		}
+		o.Note += versionsNote(shown) + silentNote(silent)
 		return o, nil
 	})
 }
@@ -113,19 +116,66 @@ func matches(glob string, name ollama.Name) bool {
 	return false
 }
 
-func listNote(installed, shown, loaded int) string {
+func listNote(all, shown []fleet.Model) string {
+	installed, matching := distinct(all), distinct(shown)
+	loaded := distinct(slices.DeleteFunc(slices.Clone(shown), func(m fleet.Model) bool { return m.Loaded == nil }))
 	switch {
 	case installed == 0:
 		return "No models are installed. The user can install one with `ollama pull llama3.2`."
-	case shown == 0:
+	case matching == 0:
 		return fmt.Sprintf("None of the %d installed models matches.", installed)
-	case shown < installed:
-		return fmt.Sprintf("%d of %d installed models match, %d of them loaded.", shown, installed, loaded)
+	case matching < installed:
+		return fmt.Sprintf("%d of %d installed models match, %d of them loaded.", matching, installed, loaded)
 	}
 	return fmt.Sprintf("%d models installed, %d loaded.", installed, loaded)
 }
 
-func listed(m fleet.Model) listedModel {
+// distinct is how many names models have that are sorted by them.
+func distinct(models []fleet.Model) (n int) {
+	for i := range models {
+		if i == 0 || models[i].Canonical != models[i-1].Canonical {
+			n++
+		}
+	}
+	return n
+}
+
+// versionsNote names the models that are not the same on all hosts: they are listed once for
+// each content.
+func versionsNote(models []fleet.Model) string {
+	var differ []string
+	for i := range models {
+		name := short(models[i].Canonical)
+		if i > 0 && models[i].Canonical == models[i-1].Canonical && !slices.Contains(differ, name) {
+			differ = append(differ, name)
+		}
+	}
+	switch len(differ) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf(" %s is not the same on all hosts: see its digests.", differ[0])
+	}
+	return fmt.Sprintf(" %s are not the same on all hosts: see their digests.", list(differ))
+}
+
+// silentNote names the hosts that may have more models.
+func silentNote(silent []fleet.Silent) string {
+	var names []string
+	for _, s := range silent {
+		names = append(names, s.Host)
+	}
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf(" %s does not answer; its models are not listed.", names[0])
+	}
+	return fmt.Sprintf(" %s do not answer; their models are not listed.", list(names))
+}
+
+// listed is a model as the tool shows it, with its hosts where there may be several.
+func listed(m fleet.Model, hosts bool) listedModel {
 	l := listedModel{
 		Name: m.Canonical, Family: m.Details.Family, ParameterSize: m.Details.ParameterSize,
 		Quantization: m.Details.QuantizationLevel, SizeBytes: m.Size, ContextLength: m.ContextLength,
@@ -133,6 +183,9 @@ func listed(m fleet.Model) listedModel {
 	}
 	if m.Loaded != nil {
 		l.Loaded = &loadedModel{m.Loaded.ContextLength, m.Loaded.SizeVRAM, m.Loaded.ExpiresAt}
+	}
+	if hosts {
+		l.Hosts, l.LoadedOn = m.Hosts, m.LoadedOn
 	}
 	return l
 }

@@ -12,6 +12,7 @@ import (
 type loadInput struct {
 	Model     string `json:"model"`
 	KeepAlive string `json:"keep_alive,omitempty" jsonschema_description:"As 10m; default: Ollama's"`
+	Host      string `json:"host,omitempty" jsonschema_description:"Name of a host, as in status; default: where calls would go"`
 	NumCtx    *int   `json:"num_ctx,omitempty" jsonschema:"minimum=1" jsonschema_description:"Context in tokens; default: the model's"`
 	patience
 }
@@ -30,7 +31,7 @@ type loadOutput struct {
 func (o *loadOutput) words() []string { return []string{o.Note} }
 
 // load puts a model in memory.
-func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Loaded, error)) Tool {
+func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Loaded, error), hosts bool) Tool {
 	return define(Tool{
 		Name:  "load",
 		Title: "Load a local model",
@@ -40,6 +41,7 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 		Toolset:   Models,
 		UsesModel: true,
 		Outlives:  true,
+		without:   noHost(hosts),
 	}, func(ctx context.Context, in loadInput, c *call) (loadOutput, error) {
 		model, limits, err := c.named(ctx, in.Model)
 		if err == nil {
@@ -48,11 +50,11 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 		if err != nil {
 			return loadOutput{}, err
 		}
-		request := fleet.LoadRequest{Model: model, KeepAlive: in.KeepAlive}
+		request := fleet.LoadRequest{Model: model, KeepAlive: in.KeepAlive, Host: in.Host}
 		if in.NumCtx != nil {
 			request.Options = &ollama.Options{NumCtx: in.NumCtx}
 		}
-		l, err := run(ctx, request, c.phases(model))
+		l, err := run(limits.caller(ctx), request, waits(c.report, model))
 		switch {
 		case err != nil:
 			return loadOutput{}, err

@@ -15,6 +15,7 @@ import (
 	"ollama-mcp/jobs"
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/ollama/fleet/queue"
 	"ollama-mcp/policy"
 	"ollama-mcp/schema"
 )
@@ -89,6 +90,8 @@ func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem 
 		vector    *vectorError
 		registry  *ollama.RegistryError
 		transfer  *fleet.TransferError
+		place     *fleet.PlaceError
+		unknown   *fleet.UnknownHostError
 		at        *fleet.Error
 		host      *ollama.Error
 	)
@@ -130,6 +133,11 @@ func problem(err error, requestID string, sees func(ollama.Name) bool) *Problem 
 			Hint: "Use a model of an allowed registry; the operator's --allow-registries can allow another"}
 	case errors.As(err, &transfer):
 		return transferProblem(transfer, problem(transfer.Err, requestID, sees))
+	case errors.As(err, &place):
+		return placeProblem(place)
+	case errors.As(err, &unknown):
+		return &Problem{Kind: InvalidArguments, Message: fmt.Sprintf("there is no host %q", unknown.Name),
+			Hint: "Call again with host set to one of: " + list(unknown.Hosts) + "; or without it"}
 	case errors.As(err, &host):
 		errors.As(err, &at)
 		return hostProblem(host, at, sees)
@@ -234,6 +242,7 @@ func hostProblem(e *ollama.Error, at *fleet.Error, sees func(ollama.Name) bool) 
 		p.Retryable = true
 		p.Message = "Ollama is busy: " + said
 		p.Hint = "Call again " + after(e.RetryAfter)
+		lineProblem(e, at.Model, p)
 	case ollama.LoadFailed:
 		p.Message = fmt.Sprintf("%s could not be loaded: %s", at.Model, said)
 		p.Hint = "Use a smaller model or a smaller options.num_ctx, or unload another model first"
@@ -249,6 +258,44 @@ func hostProblem(e *ollama.Error, at *fleet.Error, sees func(ollama.Name) bool) 
 		p.Retryable = true
 		p.Message = "Ollama failed: " + said
 		p.Hint = "Call again; if it happens again, Ollama's own log says why"
+	}
+	return p
+}
+
+// lineProblem says what it is when the line before a model is full, or too long for a call.
+func lineProblem(e *ollama.Error, model ollama.Name, p *Problem) {
+	var full *queue.FullError
+	var late *queue.TooLateError
+	switch {
+	case errors.As(e.Err, &full):
+		whose := ""
+		if full.PerCaller {
+			whose = " of yours"
+		}
+		p.Message = fmt.Sprintf("%s%s wait for %s already", count(full.Limit, "call"), whose, short(model))
+		p.Hint = "Call again in about " + seconds(full.Wait)
+	case errors.As(e.Err, &late):
+		p.Message = fmt.Sprintf("the call would wait for %s for about %s and has %s", short(model), seconds(late.Wait), seconds(late.Left))
+		p.Hint = fmt.Sprintf("Call again with more time, or in about %s", seconds(late.Wait-late.Left))
+	}
+}
+
+// placeProblem words that no host can take a call.
+func placeProblem(e *fleet.PlaceError) *Problem {
+	p := &Problem{Kind: string(e.Kind), Retryable: e.Kind == ollama.Unreachable}
+	switch {
+	case len(e.Hosts) == 0:
+		p.Message = "there are no Ollama hosts at the moment"
+		p.Hint = "Call again later; if it stays so, ask the operator to look at the hosts in the settings"
+		return p
+	case e.Model == "":
+		p.Message = "no host can take the call: " + withoutPaths(listWith(e.Hosts, "; "))
+	default:
+		p.Message = fmt.Sprintf("no host can take %s: %s", short(e.Model), withoutPaths(listWith(e.Hosts, "; ")))
+	}
+	p.Hint = "list_models shows what is installed on which host"
+	if p.Retryable {
+		p.Hint = "Call again in a little while, or with another model; status shows how the hosts are"
 	}
 	return p
 }
@@ -317,7 +364,9 @@ func short(n ollama.Name) string { return strings.TrimSuffix(string(n), ":latest
 // maxListed bounds how many choices an error names.
 const maxListed = 10
 
-func list[S ~string](names []S) string {
+func list[S ~string](names []S) string { return listWith(names, ", ") }
+
+func listWith[S ~string](names []S, between string) string {
 	var b strings.Builder
 	for i, n := range names {
 		if i == maxListed {
@@ -325,7 +374,7 @@ func list[S ~string](names []S) string {
 			break
 		}
 		if i > 0 {
-			b.WriteString(", ")
+			b.WriteString(between)
 		}
 		b.WriteString(string(n))
 	}

@@ -18,6 +18,7 @@ const hubForm = "hf.co/user/repo:quant, as hf.co/bartowski/Llama-3.2-1B-Instruct
 
 type pullInput struct {
 	Model string `json:"model" jsonschema:"example=llama3.2:3b"`
+	Host  string `json:"host,omitempty" jsonschema_description:"Name of a host, as in status, or all; default: the server chooses"`
 	patience
 }
 
@@ -30,7 +31,7 @@ type pullOutput struct {
 func (o *pullOutput) words() []string { return []string{o.Note} }
 
 // pull installs a model.
-func pull(run transferFunc[string]) Tool {
+func pull(run transferFunc[string], hosts bool) Tool {
 	return define(Tool{
 		Name:  pullName,
 		Title: "Download a model",
@@ -42,6 +43,7 @@ func pull(run transferFunc[string]) Tool {
 		UsesModel: true,
 		OpenWorld: true,
 		Outlives:  true,
+		without:   noHost(hosts),
 	}, func(ctx context.Context, in pullInput, c *call) (pullOutput, error) {
 		if _, err := ollama.ParseName(in.Model); err != nil {
 			return pullOutput{}, &argumentError{err.Error(), "https://ollama.com/library lists models; one of Hugging Face is " + hubForm}
@@ -50,12 +52,12 @@ func pull(run transferFunc[string]) Tool {
 		if err != nil {
 			return pullOutput{}, err
 		}
-		m, err := run(ctx, in.Model, "", c.watch(model)) // as it is spelt: a registry may tell upper case from lower
+		m, err := run(ctx, in.Model, in.Host, c.watch(model)) // as it is spelt: a registry may tell upper case from lower
 		if err != nil {
 			m, state := broken(model, err)
 			return pullOutput{moved: m, State: state}, err
 		}
-		note := fmt.Sprintf("%s is installed, %s.", short(model), size(m.Model.Size))
+		note := fmt.Sprintf("%s is installed%s, %s.", short(model), onWhich(hosts, m.Hosts), size(m.Model.Size))
 		return pullOutput{moved: movedOf(model, m, note), State: "pulled"}, nil
 	})
 }

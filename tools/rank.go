@@ -24,9 +24,9 @@ type rankInput struct {
 }
 
 type rankOutput struct {
-	Note    string       `json:"note"`
-	Model   ollama.Name  `json:"model"`
-	Host    string       `json:"host"`
+	Note  string      `json:"note"`
+	Model ollama.Name `json:"model"`
+	onHosts
 	Ranked  int          `json:"ranked" jsonschema_description:"documents that have a score"`
 	Results []ranked     `json:"results" jsonschema_description:"best first"`
 	Errors  []itemError  `json:"errors,omitempty" jsonschema_description:"documents left out"`
@@ -51,7 +51,7 @@ func (o *rankOutput) words() []string {
 }
 
 // rank finds the documents that are nearest to a query.
-func rank(choose chooseFunc, run embedFunc) Tool {
+func rank(choose chooseFunc, run embedFunc, hosts bool) Tool {
 	return define(Tool{
 		Name:  "rank",
 		Title: "Rank texts with a local model",
@@ -72,12 +72,12 @@ func rank(choose chooseFunc, run embedFunc) Tool {
 		}
 		r := ranking{
 			batch: batch{
-				run: run, texts: "documents", report: c.report, safely: c.tool.safely,
+				run: run, texts: "documents", spread: hosts, report: c.report, safely: c.tool.safely,
 				request: ollama.EmbedRequest{Model: model, Truncate: &in.Truncate, KeepAlive: keepAlive},
 			},
 			scores: make([]float64, len(in.Documents)),
 		}
-		if err := r.rank(ctx, in.Query, in.Documents); err != nil {
+		if err := r.rank(limits.caller(ctx), in.Query, in.Documents); err != nil {
 			return rankOutput{}, err
 		}
 		return r.output(&in, start), nil
@@ -139,8 +139,8 @@ func cosine(a, b []float32) float64 {
 
 func (r *ranking) output(in *rankInput, start time.Time) rankOutput {
 	o := rankOutput{
-		Model: r.request.Model, Host: r.place.Host, Errors: r.itemErrors(), Results: []ranked{},
-		Usage: &embedUsage{r.tokens}, Timing: r.timing(start),
+		Model: r.request.Model, onHosts: r.where(), Errors: r.itemErrors(), Results: []ranked{},
+		Usage: &embedUsage{r.tokens, r.cached}, Timing: r.timing(start),
 	}
 	o.Ranked = len(in.Documents) - r.failed()
 	for i, score := range r.scores {

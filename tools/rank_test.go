@@ -106,7 +106,7 @@ func TestPanicOfOneChunk(t *testing.T) {
 			}
 			return nil
 		}}
-		tool := rank(named, e.embed)
+		tool := rank(named, e.embed, false)
 		p := ProblemOf(tool.Call(t.Context(), json.RawMessage(arguments(t, map[string]any{"model": "m", "query": "q", "documents": numbered(100, 0)})), "r7", nil))
 		if p == nil || p.Kind != kindInternal || strings.Contains(p.sentence(), "secret") {
 			t.Errorf("rank with a chunk that panics: %+v, want kind internal and nothing of the panic", p)
@@ -116,11 +116,11 @@ func TestPanicOfOneChunk(t *testing.T) {
 
 func TestVectorsOfAnotherLength(t *testing.T) {
 	asked := 0
-	tool := rank(named, func(context.Context, *ollama.EmbedRequest, fleet.Watch) (*ollama.EmbedResponse, error) {
+	tool := rank(named, func(context.Context, *ollama.EmbedRequest, string, fleet.Watch) (*ollama.EmbedResponse, error) {
 		asked++
 		var resp ollama.EmbedResponse
 		return &resp, resp.Embeddings.UnmarshalJSON([]byte([]string{"[[1,2]]", "[[1,2,3]]"}[asked-1]))
-	})
+	}, false)
 	p := ProblemOf(tool.Call(t.Context(), json.RawMessage(`{"model":"m","query":"q","documents":["d"]}`), "r", nil))
 	if p == nil || p.Kind != string(ollama.Failed) || !strings.Contains(p.Message, "3 numbers after one of 2") {
 		t.Errorf("rank with vectors of another length than the query's: %+v, want to be told so", p)
@@ -143,7 +143,7 @@ func TestPrefixes(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			e := &embedder{}
-			tool := rank(named, e.embed)
+			tool := rank(named, e.embed, false)
 			tool.Call(t.Context(), json.RawMessage(arguments(t, map[string]any{"model": model, "query": "q", "documents": []string{"d"}})), "r", nil)
 			if got := strings.Join(e.texts, "|"); got != want {
 				t.Errorf("rank with %s embeds %q, want %q", model, got, want)

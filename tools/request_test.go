@@ -89,7 +89,9 @@ func TestEveryToolIsTried(t *testing.T) {
 
 // Before Ollama 0.6.4 show tells no capabilities: such a model may be able to do anything.
 func TestListModelsOfUnknownCapabilities(t *testing.T) {
-	tool := listModels(func(context.Context) ([]fleet.Model, error) { return []fleet.Model{{Canonical: "old:latest"}}, nil })
+	tool := listModels(func(context.Context) ([]fleet.Model, []fleet.Silent, error) {
+		return []fleet.Model{{Canonical: "old:latest"}}, nil, nil
+	}, false)
 	r := tool.Call(t.Context(), json.RawMessage(`{"capability":"completion"}`), "r1", nil)
 	structured, err := json.Marshal(r.StructuredContent)
 	if err != nil {

@@ -19,6 +19,7 @@ type answerOutput struct {
 	Valid      *bool           `json:"valid,omitempty" jsonschema_description:"whether it fits the schema"`
 	Model      ollama.Name     `json:"model,omitempty"`
 	Host       string          `json:"host,omitempty"`
+	Cached     bool            `json:"cached,omitempty"`
 	Remote     bool            `json:"remote,omitempty" jsonschema_description:"ran on ollama.com"`
 	DoneReason string          `json:"done_reason,omitempty"`
 	Truncated  string          `json:"truncated,omitempty" jsonschema:"enum=no,enum=suspected,enum=yes" jsonschema_description:"whether the prompt was cut"`
@@ -68,7 +69,7 @@ func (o *answerOutput) bytes() int { return len(o.Text) + len(o.Thinking) + len(
 func (r *run) output() answerOutput {
 	o := answerOutput{
 		Text: r.text.String(), Thinking: r.think.String(), Model: r.model, Host: r.place.Host,
-		Remote: r.place.Remote, Truncated: "no",
+		Cached: r.cached, Remote: r.place.Remote, Truncated: "no",
 	}
 	if r.done == nil {
 		return o

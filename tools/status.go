@@ -3,7 +3,6 @@ package tools
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,33 +38,12 @@ type jobCounts struct {
 type statusInput struct{}
 
 type statusOutput struct {
-	Note    string         `json:"note"`
-	Version string         `json:"version,omitempty" jsonschema_description:"of this server"`
-	Ollama  ollamaStatus   `json:"ollama"`
-	Loaded  []statusLoaded `json:"loaded,omitzero" jsonschema_description:"not there when Ollama does not say"`
-	Loading []ollama.Name  `json:"loading,omitempty"`
-	Calls   []modelCalls   `json:"calls" jsonschema_description:"in progress through this server"`
-	Jobs    *jobCounts     `json:"jobs,omitempty"`
-	Limits  Limits         `json:"limits"`
+	Note    string     `json:"note"`
+	Version string     `json:"version,omitempty" jsonschema_description:"of this server"`
+	Hosts   []hostView `json:"hosts"`
+	Jobs    *jobCounts `json:"jobs,omitempty"`
+	Limits  Limits     `json:"limits"`
 	failure
-}
-
-type ollamaStatus struct {
-	Host    string `json:"host"`
-	Address string `json:"address"`
-	Version string `json:"version,omitempty"`
-}
-
-type statusLoaded struct {
-	Model ollama.Name `json:"model"`
-	Size  int64       `json:"size_bytes"`
-	loadedModel
-}
-
-type modelCalls struct {
-	Model   ollama.Name `json:"model"`
-	Running int         `json:"running" jsonschema_description:"sent; Ollama may hold some back until a slot is free"`
-	Waiting int         `json:"waiting" jsonschema_description:"for the model to load"`
 }
 
 // status tells what goes on.
@@ -73,34 +51,13 @@ func status(ask func(context.Context) []fleet.HostStatus, list func(owner string
 	return define(Tool{
 		Name:  "status",
 		Title: "Status of Ollama",
-		Description: "Show the user's own Ollama: address and version, which models are loaded and until when, calls and jobs in " +
+		Description: "Show the user's own Ollama: hosts and how they are, which models are loaded and until when, calls and jobs in " +
 			"progress, limits. Use it when a call is slow, busy or fails.",
 		Effect:  Reads,
 		Toolset: Models,
 	}, func(ctx context.Context, _ statusInput, c *call) (statusOutput, error) {
-		s := ask(ctx)[0]
-		o := statusOutput{
-			Version: about.Version, Ollama: ollamaStatus{s.Name, s.Address, s.Version},
-			Calls: []modelCalls{}, Limits: about.Limits,
-		}
-		if s.Loaded != nil {
-			o.Loaded = []statusLoaded{}
-		}
-		for _, m := range s.Loaded {
-			if c.pass.May(m.Canonical) {
-				o.Loaded = append(o.Loaded, statusLoaded{m.Canonical, m.Size, loadedModel{m.ContextLength, m.SizeVRAM, m.ExpiresAt}})
-			}
-		}
-		for _, m := range s.Loading {
-			if c.pass.May(m) {
-				o.Loading = append(o.Loading, m)
-			}
-		}
-		for _, m := range slices.Sorted(maps.Keys(s.Calls)) {
-			if c.pass.May(m) {
-				o.Calls = append(o.Calls, modelCalls{m, s.Calls[m].Running, s.Calls[m].Waiting})
-			}
-		}
+		all := ask(ctx)
+		o := statusOutput{Version: about.Version, Hosts: viewsOf(all, c.pass.May), Limits: about.Limits}
 		if !c.pass.May(o.Limits.DefaultModel) {
 			o.Limits.DefaultModel = ""
 		}
@@ -109,37 +66,80 @@ func status(ask func(context.Context) []fleet.HostStatus, list func(owner string
 			o.Jobs = &jobCounts{running, ended}
 		}
 		o.Note = o.note()
-		return o, s.Err
+		return o, silence(all)
 	})
 }
 
+// silence is the error of the first host when none has answered.
+func silence(all []fleet.HostStatus) error {
+	if len(all) == 0 {
+		return &fleet.PlaceError{Kind: ollama.Unreachable}
+	}
+	for i := range all {
+		if all[i].Err == nil {
+			return nil
+		}
+	}
+	return all[0].Err
+}
+
 func (o *statusOutput) note() string {
-	running, waiting := 0, 0
-	for _, c := range o.Calls {
-		running += c.Running
-		waiting += c.Waiting
-	}
-	loaded := count(len(o.Loaded), "model") + " loaded"
-	if o.Loaded == nil {
-		loaded = "Which models are loaded is not known"
-	}
-	note := fmt.Sprintf("%s, %d loading; %s running, %d waiting.", loaded, len(o.Loading), count(running, "call"), waiting)
-	if o.Ollama.Version != "" {
-		note = fmt.Sprintf("Ollama %s at %s: %s", o.Ollama.Version, o.Ollama.Address, note)
+	notes := []string{o.who() + ": " + o.work()}
+	for i := range o.Hosts {
+		notes = append(notes, o.Hosts[i].trouble())
 	}
 	if o.Jobs != nil {
-		note += fmt.Sprintf(" %s running, %d ended.", count(o.Jobs.Running, "job"), o.Jobs.Ended)
+		notes = append(notes, fmt.Sprintf("%s running, %d ended.", count(o.Jobs.Running, "job"), o.Jobs.Ended))
 	}
-	return note
+	return strings.Join(slices.DeleteFunc(notes, func(n string) bool { return n == "" }), " ")
+}
+
+// who names the host, or counts those there are.
+func (o *statusOutput) who() string {
+	if len(o.Hosts) == 1 {
+		return strings.TrimSpace("Ollama "+o.Hosts[0].Version) + " at " + o.Hosts[0].Address
+	}
+	answer := 0
+	for i := range o.Hosts {
+		if o.Hosts[i].Error == "" {
+			answer++
+		}
+	}
+	return fmt.Sprintf("%d of %s answer", answer, count(len(o.Hosts), "host"))
+}
+
+// work counts what the hosts do.
+func (o *statusOutput) work() string {
+	loaded, loading, running, waiting, known := 0, 0, 0, 0, false
+	for i := range o.Hosts {
+		h := &o.Hosts[i]
+		loaded, loading, known = loaded+len(h.Loaded), loading+len(h.Loading), known || h.Loaded != nil
+		for _, c := range h.Calls {
+			running += c.Running
+			waiting += c.Waiting
+		}
+	}
+	what := count(loaded, "model") + " loaded"
+	if !known {
+		what = "which models are loaded is not known"
+	}
+	return fmt.Sprintf("%s, %d loading; %s running, %d waiting.", what, loading, count(running, "call"), waiting)
 }
 
 func (o *statusOutput) words() []string {
 	lines := []string{o.Note}
-	for _, m := range o.Loaded {
-		lines = append(lines, fmt.Sprintf("%s: %s in memory, context %d, until %s", m.Model, size(m.Size), m.ContextLength, m.ExpiresAt.Format(time.RFC3339)))
-	}
-	for _, c := range o.Calls {
-		lines = append(lines, fmt.Sprintf("%s: %s running, %d waiting", c.Model, count(c.Running, "call"), c.Waiting))
+	for i := range o.Hosts {
+		h, on := &o.Hosts[i], ""
+		if len(o.Hosts) > 1 {
+			on = h.Name + ": "
+			lines = append(lines, on+h.line())
+		}
+		for _, m := range h.Loaded {
+			lines = append(lines, fmt.Sprintf("%s%s: %s in memory, context %d, until %s", on, m.Model, size(m.Size), m.ContextLength, m.ExpiresAt.Format(time.RFC3339)))
+		}
+		for _, c := range h.Calls {
+			lines = append(lines, fmt.Sprintf("%s%s: %s running, %d waiting", on, c.Model, count(c.Running, "call"), c.Waiting))
+		}
 	}
 	return []string{strings.Join(lines, "\n")}
 }

@@ -25,7 +25,7 @@ func TestStatus(t *testing.T) {
 		}()
 		synctest.Wait()
 		for caller, want := range map[string][2]string{
-			"boss": {`"calls":[{"model":"b:latest","running":1,"waiting":0}]`, "2 models loaded, 0 loading; 1 call running, 0 waiting."},
+			"boss": {`"calls":[{"model":"b:latest","parallel":4,"running":1,"waiting":0}]`, "2 models loaded, 0 loading; 1 call running, 0 waiting."},
 			"ci":   {`"calls":[]`, "1 model loaded, 0 loading; 0 calls running, 0 waiting."},
 		} {
 			r := b.call(as(caller), "status", `{}`)
@@ -51,12 +51,12 @@ func TestStatusOfTheServer(t *testing.T) {
 		}
 		return make([]jobs.Status, 5-3*len(states)) // 2 of 5 are running
 	}
-	down := fleet.Status{Address: "http://gpu-box:11434"}
+	down := []fleet.HostStatus{{Address: "http://gpu-box:11434", Err: context.DeadlineExceeded}}
 	p, err := policy.New([]policy.Rule{{Models: []string{"tiny"}}}, policy.Options{Tools: ForPolicy()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tool := status(func(context.Context) (fleet.Status, error) { return down, context.DeadlineExceeded }, list, about)
+	tool := status(func(context.Context) []fleet.HostStatus { return down }, list, about)
 	tool.policy = p
 	r := tool.Call(as("ci"), json.RawMessage(`{}`), "r", func(Progress) {})
 	got, err := json.Marshal(r.StructuredContent)
@@ -68,7 +68,7 @@ func TestStatusOfTheServer(t *testing.T) {
 			t.Errorf("status while Ollama is gone: %s lacks %s", got, w)
 		}
 	}
-	if !strings.Contains(string(got), `"note":"Which models are loaded is not known, 0 loading; 0 calls`) || strings.Contains(string(got), `"loaded":`) {
+	if !strings.Contains(string(got), `"note":"Ollama at http://gpu-box:11434: which models are loaded is not known, 0 loading; 0 calls`) || strings.Contains(string(got), `"loaded":`) {
 		t.Errorf("status while Ollama is gone: %s; want no word of how many models are loaded", got)
 	}
 	if strings.Contains(string(got), "secret") {

@@ -35,6 +35,7 @@ type Options struct {
 	MaxKeepAlive time.Duration // limit on keep_alive of callers; 0 is none
 	Jobs         *jobs.Table   // where what takes longer goes on; nil: calls are waited for to their end
 	Shelf        *Shelf        // where vectors go that are too many for an answer; nil: none do
+	Hosts        bool          // there may be several hosts: tools take the name of one, and name those they found something on
 	MaxWait      time.Duration // how long a long tool's call is waited for unless its caller says; 0 is 50 s
 
 	pinned func(ollama.Name) bool // see [fleet.Fleet.KeepsAlive]; nil: no model is
@@ -47,18 +48,18 @@ func All(f *fleet.Fleet, o Options) ([]Tool, error) {
 	return collect(o,
 		generate(f.Choose, f.Generate),
 		chat(f.Choose, f.Chat),
-		embed(f.Choose, f.Embed, o.Shelf),
-		rank(f.Choose, f.Embed),
-		listModels(f.Models),
-		load(f.Load),
-		unload(f.Unload),
+		embed(f.Choose, f.Embed, o.Shelf, o.Hosts),
+		rank(f.Choose, f.Embed, o.Hosts),
+		listModels(f.Models, o.Hosts),
+		load(f.Load, o.Hosts),
+		unload(f.Unload, o.Hosts),
 		show(f.Show),
-		pull(f.Pull),
+		pull(f.Pull, o.Hosts),
 		status(f.Hosts, table.List, o.About),
 		listJobs(table.Find, table.List),
 		cancelJob(table.Find),
 		copyModel(f.Copy, f.Find),
-		create(f.Create, f.Find, f.CheckSource),
+		create(f.Create, f.Find, f.CheckSource, o.Hosts),
 		deleteModel(f.Delete, f.Find),
 		push(f.Push, f.Find, f.CheckSource),
 	)
@@ -106,6 +107,7 @@ type Tool struct {
 	Input       *schema.Schema
 	Output      json.RawMessage // JSON Schema of structuredContent
 
+	without  []string // arguments that are not offered
 	read     func(args json.RawMessage) (request, error)
 	long     bool         // its calls can become jobs
 	question questionFunc // nil for a tool that asks the user nothing

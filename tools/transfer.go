@@ -3,7 +3,6 @@ package tools
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -14,15 +13,15 @@ import (
 type moved struct {
 	Note           string      `json:"note"`
 	Model          ollama.Name `json:"model"`
-	Host           string      `json:"host,omitempty"`
 	SizeBytes      int64       `json:"size_bytes,omitempty"`
 	Digest         string      `json:"digest,omitempty"`
 	CompletedBytes int64       `json:"completed_bytes,omitempty" jsonschema_description:"moved, also before an error"`
 	TotalBytes     int64       `json:"total_bytes,omitempty" jsonschema_description:"of the layers known so far"`
+	onHosts
 }
 
 func movedOf(model ollama.Name, m *fleet.Moved, note string) moved {
-	o := moved{Note: note, Model: model, Host: strings.Join(m.Hosts, ", "), CompletedBytes: m.State.Done, TotalBytes: m.State.Total}
+	o := moved{Note: note, Model: model, onHosts: hostsOf(m.Hosts), CompletedBytes: m.State.Done, TotalBytes: m.State.Total}
 	if m.Model != nil {
 		o.SizeBytes, o.Digest = m.Model.Size, m.Model.Digest
 	}
@@ -36,7 +35,11 @@ func broken(model ollama.Name, err error) (m moved, state string) {
 	if !ok || off.State.Total == 0 {
 		return moved{}, ""
 	}
-	return moved{Note: "Not complete.", Model: model, CompletedBytes: off.State.Done, TotalBytes: off.State.Total}, "incomplete"
+	m = moved{Note: "Not complete.", Model: model, CompletedBytes: off.State.Done, TotalBytes: off.State.Total, onHosts: hostsOf(off.Arrived)}
+	if len(off.Arrived) > 0 {
+		m.Note = fmt.Sprintf("Complete on %s alone.", list(off.Arrived))
+	}
+	return m, "incomplete"
 }
 
 // watch reports a transfer.
@@ -87,6 +90,9 @@ func transferProblem(e *fleet.TransferError, p *Problem) *Problem {
 	if e.Op == "pull" && p.Kind == string(ollama.Invalid) && e.Model.Registry() == "hf.co" {
 		p.Hint = "The name must be " + hubForm + "; the page of the repository lists its quants"
 		return p
+	}
+	if len(e.Arrived) > 0 {
+		p.Message = fmt.Sprintf("%s; it is complete on %s", p.Message, list(e.Arrived))
 	}
 	if s := e.State; s.Total > 0 && e.Op != "create" {
 		again := fmt.Sprintf("%s were through. Call %s again: it goes on from there", soFar(s), e.Op)

@@ -10,24 +10,21 @@ import (
 
 type unloadInput struct {
 	Model string `json:"model"`
+	Host  string `json:"host,omitempty" jsonschema_description:"Name of a host, as in status; default: all"`
 }
 
 type unloadOutput struct {
 	Note  string            `json:"note"`
 	State fleet.UnloadState `json:"state" jsonschema:"enum=unloaded,enum=pending,enum=not_loaded"`
 	Model ollama.Name       `json:"model"`
+	onHosts
 	failure
 }
 
 func (o *unloadOutput) words() []string { return []string{o.Note} }
 
-// phases reports what the call waits for.
-func (c *call) phases(model ollama.Name) fleet.Watch {
-	return fleet.Watch{Phase: func(p fleet.Phase) { c.report(Progress{Phase: string(p), Message: waiting(p, model)}) }}
-}
-
 // unload frees the memory of a model.
-func unload(run func(ctx context.Context, model ollama.Name, host string, w fleet.Watch) (fleet.UnloadState, []string, error)) Tool {
+func unload(run func(ctx context.Context, model ollama.Name, host string, w fleet.Watch) (fleet.UnloadState, []string, error), hosts bool) Tool {
 	return define(Tool{
 		Name:  "unload",
 		Title: "Unload a local model",
@@ -36,20 +33,22 @@ func unload(run func(ctx context.Context, model ollama.Name, host string, w flee
 		Effect:    Writes,
 		Toolset:   Models,
 		UsesModel: true,
+		without:   noHost(hosts),
 	}, func(ctx context.Context, in unloadInput, c *call) (unloadOutput, error) {
 		model, _, err := c.named(ctx, in.Model)
 		if err != nil {
 			return unloadOutput{}, err
 		}
-		state, _, err := run(ctx, model, "", c.phases(model))
+		state, on, err := run(ctx, model, in.Host, waits(c.report, model))
 		if err != nil {
 			return unloadOutput{}, err
 		}
-		note := map[fleet.UnloadState]string{
-			fleet.Unloaded:  "%s is unloaded; its memory is free.",
-			fleet.Pending:   "%s is still in use; Ollama unloads it when its calls have ended.",
-			fleet.NotLoaded: "Ollama does not list %s as loaded.",
-		}[state]
-		return unloadOutput{Note: fmt.Sprintf(note, short(model)), State: state, Model: model}, nil
+		o := unloadOutput{State: state, Model: model, onHosts: hostsOf(on)}
+		o.Note = fmt.Sprintf(map[fleet.UnloadState]string{
+			fleet.Unloaded:  "%s is unloaded%s; its memory is free.",
+			fleet.Pending:   "%s is still in use%s; Ollama unloads it when its calls have ended.",
+			fleet.NotLoaded: "Ollama does not list %s as loaded%s.",
+		}[state], short(model), onWhich(hosts, on))
+		return o, nil
 	})
 }

@@ -54,8 +54,8 @@ func (e *embedding) output(in *embedInput, start time.Time) (embedOutput, error)
 		return embedOutput{}, e.errs[0]
 	}
 	o := embedOutput{
-		Model: e.request.Model, Host: e.place.Host, Dimensions: e.dim, Embeddings: vectors, Errors: e.itemErrors(),
-		Usage: &embedUsage{e.tokens}, Timing: e.timing(start),
+		Model: e.request.Model, onHosts: e.where(), Dimensions: e.dim, Embeddings: vectors, Errors: e.itemErrors(),
+		Usage: &embedUsage{e.tokens, e.cached}, Timing: e.timing(start),
 	}
 	o.Count = len(in.Input) - e.failed()
 	o.Note = fmt.Sprintf("%s of %d", count(o.Count, "vector"), o.Dimensions)

@@ -22,11 +22,11 @@ func TestEmbedPassesNumbersOnAsTheyAreSpelt(t *testing.T) {
 		func(context.Context, ollama.Name, string, func(ollama.Name) bool) (ollama.Name, error) {
 			return "m:latest", nil
 		},
-		func(_ context.Context, _ *ollama.EmbedRequest, w fleet.Watch) (*ollama.EmbedResponse, error) {
+		func(_ context.Context, _ *ollama.EmbedRequest, _ string, w fleet.Watch) (*ollama.EmbedResponse, error) {
 			var resp ollama.EmbedResponse
 			w.Placed(fleet.Place{Host: `"embeddings":null`})
 			return &resp, resp.Embeddings.UnmarshalJSON([]byte(vectors))
-		}, nil)
+		}, nil, false)
 	for _, tt := range tests {
 		r := tool.Call(t.Context(), json.RawMessage(tt.arguments), "r1", func(Progress) {})
 		parts, err := r.StructuredContent.(*embedOutput).JSONParts()
