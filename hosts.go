@@ -141,6 +141,9 @@ func (l *hostList) reload(ctx context.Context) (changed bool) {
 	return true
 }
 
+// several reports whether there may be more than one host.
+func (l *hostList) several() bool { return len(l.now.Hosts) > 1 || len(l.services()) > 0 }
+
 // services are the names that stand for hosts.
 func (l *hostList) services() (services []dns.Service) {
 	for i := range l.now.Hosts {

@@ -15,7 +15,7 @@ import (
 // that is missing here may not be imported by anybody but main.
 var mayImport = map[string][]string{
 	".":                   {"cli", "config", "conformance", "files", "jobs", "ollama", "ollama/fleet", "ollama/fleet/dns", "ollama/fleet/health", "ollama/fleet/queue", "policy", "resources", "tools", "transport", "transport/auth"},
-	"cli":                 {"config", "ollama", "policy", "schema", "tools", "transport/auth"},
+	"cli":                 {"config", "ollama", "ollama/fleet/route", "policy", "schema", "tools", "transport/auth"},
 	"demo":                {"config", "ollama", "ollama/fleet", "ollama/ollamatest"},
 	"config":              {"ollama", "ollama/fleet", "ollama/fleet/dns", "ollama/fleet/queue", "policy", "schema"},
 	"conformance":         {},

@@ -66,7 +66,8 @@ func run(ctx context.Context, args []string) int {
 	if err != nil {
 		return usageError(err)
 	}
-	if c.Call != nil && c.Log.LogLevel == "warn" {
+	once := c.Call != nil || c.Route != nil
+	if once && c.Log.LogLevel == "warn" {
 		c.Log.LogLevel = "error" // the command prints what went wrong itself
 	}
 	log := c.Log.Logger(os.Stderr, isatty.IsTerminal(os.Stderr.Fd()))
@@ -74,7 +75,11 @@ func run(ctx context.Context, args []string) int {
 	list := newHostList(c, log)
 	hosts := fleet.New(list.first(ctx), fleetOptions(c, log, moved))
 	defer hosts.Close()
+	if c.Route != nil {
+		return exitCode(cli.Route(ctx, hosts.Route, c.Route.Model, os.Stdout))
+	}
 	o := toolOptions(c, log, rules)
+	o.Hosts = list.several()
 	var read *reading
 	if c.Call == nil { // the command is there to wait
 		o.Jobs = jobs.New(jobs.Options{TTL: c.Limits.JobTTL, Changed: func(ch jobs.Change) { read.watcher.TellJob(ch.Owner, ch.ID, ch.Seq) }})
@@ -116,7 +121,7 @@ func fleetOptions(c *config.Config, log zerolog.Logger, moved chan<- struct{}) f
 		},
 		Observe: observer(log),
 	}
-	if c.Call != nil { // one call needs no watch over the hosts, and no other model
+	if c.Call != nil || c.Route != nil { // one call needs no watch over the hosts, and no other model
 		o.Poll, o.NoPreload = -1, true
 	}
 	return o

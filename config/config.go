@@ -108,6 +108,7 @@ type Command struct {
 	Token *TokenCommand `arg:"subcommand:token" help:"see to the tokens of --tokens"`
 
 	Explain *ExplainCommand `arg:"subcommand:explain" help:"show what the policy in --config makes of a call"`
+	Route   *RouteCommand   `arg:"subcommand:route" help:"show on which hosts a call would be tried, and why"`
 
 	ConformanceFixtures bool `arg:"--conformance-fixtures,hidden"` // serve the official suite's tools instead
 
@@ -118,6 +119,11 @@ type Command struct {
 type CallCommand struct {
 	Tool      string `arg:"positional,required" help:"name of the tool; list_models is a good first"`
 	Arguments string `arg:"positional" default:"{}" help:"its arguments, a JSON object; - reads them from standard input; wait counts for nothing here: the call is waited for to its end"`
+}
+
+// RouteCommand shows on which hosts a call would be tried.
+type RouteCommand struct {
+	Model string `arg:"positional,required" help:"name of the model"`
 }
 
 // Version is what --version prints.

@@ -150,8 +150,8 @@ func TestWrongSettingsNameTheFlag(t *testing.T) {
 		{name: "unknown key", args: []string{"--config", writeFile(t, "max_wait: 1s\n")}, words: []string{"max_wait", "max-wait"}},
 		{name: "not YAML", args: []string{"--config", writeFile(t, "{")}, words: []string{"--config"}},
 		{name: "no file", args: []string{"--config", "/nowhere.yaml"}, words: []string{"/nowhere.yaml"}},
-		{name: "unknown command", args: []string{"sreve"}, words: []string{`"sreve"; valid: serve, call, token, explain;`}},
-		{name: "unknown command after flags", args: []string{"--max-wait", "1s", "--config", writeFile(t, ""), "--drain=1s", "sreve"}, words: []string{`"sreve"; valid: serve, call, token, explain;`}},
+		{name: "unknown command", args: []string{"sreve"}, words: []string{`"sreve"; valid: serve, call, token, explain, route;`}},
+		{name: "unknown command after flags", args: []string{"--max-wait", "1s", "--config", writeFile(t, ""), "--drain=1s", "sreve"}, words: []string{`"sreve"; valid: serve, call, token, explain, route;`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,0 +1,37 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet/route"
+)
+
+// Route says how a call on a model would be placed: the hosts in the order in which it and
+// its retries would try them, and why the others are not among them. All hosts are asked
+// afresh first; one that is slow counts as what is known of it. The error is that there are no
+// hosts, or ctx's.
+func (f *Fleet) Route(ctx context.Context, model ollama.Name) ([]route.Choice, []route.Refusal, error) {
+	members, done := f.use(nil)
+	defer done()
+	if len(members) == 0 {
+		return nil, nil, &PlaceError{Model: model, Kind: ollama.Unreachable}
+	}
+	askEach(ctx, members, func(ctx context.Context, h *member) (struct{}, error) {
+		_, err := h.Client.Version(ctx)
+		if err == nil {
+			h.refresh(ctx)
+			_, err = h.ps.get(ctx)
+		}
+		return struct{}{}, err
+	})
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	need := need{op: "generate", model: model}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	order, refused := route.Order(f.facts(), need.route(callerOf(ctx), false), time.Now())
+	return order, refused, nil
+}
