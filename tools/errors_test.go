@@ -14,6 +14,7 @@ import (
 	"ollama-mcp/jobs"
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/ollama/fleet/queue"
 	"ollama-mcp/policy"
 	"ollama-mcp/transport/auth"
 )
@@ -30,6 +31,14 @@ func examples() []error {
 		&vectorError{"input[3]", allZeros},
 		&ollama.Error{Kind: ollama.Invalid, Err: &ollama.RegistryError{Registry: "10.0.0.1:5000", Allowed: []string{"hf.co", "registry.ollama.ai"}}},
 		&fleet.TransferError{Op: "pull", Model: m, State: ollama.TransferState{Done: 12e8, Total: 2e9}, Err: &ollama.Error{Kind: ollama.Cut, Message: "the answer ended before it was complete"}},
+		&fleet.TransferError{Op: "pull", Model: m, State: ollama.TransferState{Done: 12e8, Total: 2e9}, Arrived: []string{"gpu1", "gpu2"}, Err: &ollama.Error{Host: "gpu3", Kind: ollama.Stalled, Message: "nothing came for 2m0s"}},
+		&fleet.PlaceError{Model: m, Kind: ollama.Unreachable, Hosts: []string{"gpu1 has it, and is down since 2026-01-02T15:04:05Z: it does not answer", "gpu2 does not have it"}},
+		&fleet.PlaceError{Model: m, Kind: ollama.MissingModel, Hosts: []string{"gpu1 has it and may not run it", "gpu2 does not have it"}},
+		&fleet.PlaceError{Model: m, Kind: ollama.Unreachable},
+		&fleet.UnknownHostError{Name: "gpu9", Hosts: []string{"gpu1", "gpu2"}},
+		&fleet.Error{Model: m, Err: &ollama.Error{Host: "gpu1", Kind: ollama.Busy, RetryAfter: 12 * time.Second, Err: &queue.FullError{Caller: "ci", Limit: 1024, Wait: 12 * time.Second}}},
+		&fleet.Error{Model: m, Err: &ollama.Error{Host: "gpu1", Kind: ollama.Busy, RetryAfter: 3 * time.Second, Err: &queue.FullError{Caller: "ci", PerCaller: true, Limit: 256, Wait: 3 * time.Second}}},
+		&fleet.Error{Model: m, Err: &ollama.Error{Host: "gpu1", Kind: ollama.Busy, RetryAfter: 40 * time.Second, Err: &queue.TooLateError{Position: queue.Position{Place: 9, Wait: 40 * time.Second}, Left: 10 * time.Second}}},
 		errConsent, errChanged, errUnasked, context.Canceled, jobs.ErrNoJob, jobs.ErrTooLarge, errPanic,
 	}
 	for _, e := range []ollama.Error{

@@ -47,7 +47,7 @@ type loadedModel struct {
 
 func (o *listModelsOutput) words() []string {
 	lines := []string{o.Note}
-	for _, m := range o.Models {
+	for i, m := range o.Models {
 		where := size(m.SizeBytes)
 		if m.Remote { // what is on the disk is a stub
 			where = "runs on ollama.com"
@@ -55,6 +55,9 @@ func (o *listModelsOutput) words() []string {
 		line := fmt.Sprintf("%s: %s %s, %s, %s", m.Name, m.ParameterSize, m.Quantization, where, strings.Join(m.Capabilities, ", "))
 		if m.Hosts != nil {
 			line += ", on " + list(m.Hosts)
+		}
+		if i > 0 && o.Models[i-1].Name == m.Name || i+1 < len(o.Models) && o.Models[i+1].Name == m.Name {
+			line += fmt.Sprintf(", with digest %.12s", m.Digest)
 		}
 		if m.Loaded != nil {
 			line += ", loaded" + onWhich(true, m.LoadedOn)
