@@ -45,6 +45,11 @@ func start(t *testing.T, s ollamatest.Script, o fleet.Options) (Source, *fleet.F
 	}
 	f := fleet.New([]fleet.Host{{Client: ollama.NewClient(ollama.ClientOptions{Host: host, Dial: fake.Dial}), Address: fake.URL, Origin: "the test"}}, o)
 	t.Cleanup(func() { f.Close(); fake.Close() })
+	return sourceOf(f), f, fake
+}
+
+// sourceOf is a fleet to read, with one job of ann.
+func sourceOf(f *fleet.Fleet) Source {
 	return Source{
 		Models: func(ctx context.Context) ([]fleet.Model, error) { m, _, err := f.Models(ctx); return m, err }, Running: f.Running, Hosts: f.Hosts, HostView: tools.Hosts, Show: f.Show,
 		Job: func(ctx context.Context, id string) (any, error) {
@@ -55,7 +60,7 @@ func start(t *testing.T, s ollamatest.Script, o fleet.Options) (Source, *fleet.F
 		},
 		Embedding: func(context.Context, string) (any, error) { return nil, ErrNotFound },
 		JobIDs:    func(context.Context) []string { return []string{"j1", "J2", "k3"} },
-	}, f, fake
+	}
 }
 
 // rules let ann use everything, bob all but the models of hf.co, and the others a few tools.

@@ -114,6 +114,13 @@ func (h *member) status(ctx context.Context) HostStatus {
 	}
 	s.Loading, s.Calls, s.Lines = h.work() // after ps, so that a load which has just begun is among them
 	known := h.watcher.Snapshot()
+	if s.Err == nil && known.Asked.IsZero() && known.Failure == nil { // nobody has looked yet: how it is would be a guess
+		select {
+		case <-h.watcher.Check():
+		case <-ctx.Done():
+		}
+		known = h.watcher.Snapshot()
+	}
 	s.State, s.Since, s.Why, s.Breaker, s.Failure = known.State, known.Since, known.Why, known.Breaker, known.Failure
 	if s.Err != nil {
 		s.Err = h.fail(ctx, "", s.Err)

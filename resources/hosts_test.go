@@ -1,0 +1,102 @@
+package resources
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet"
+	"ollama-mcp/ollama/ollamatest"
+	"ollama-mcp/transport/auth"
+)
+
+// many makes a fleet of hosts a, b, … in memory.
+func many(t *testing.T, scripts ...ollamatest.Script) (Source, *fleet.Fleet, []*ollamatest.Fake) {
+	t.Helper()
+	var hosts []fleet.Host
+	var fakes []*ollamatest.Fake
+	for i, s := range scripts {
+		fake := ollamatest.NewPipeFake(s)
+		t.Cleanup(fake.Close)
+		host, err := ollama.ParseHost(fake.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := ollama.ClientOptions{Host: host, Dial: fake.Dial, Name: string(rune('a' + i))}
+		hosts, fakes = append(hosts, fleet.Host{Client: ollama.NewClient(c), Address: fake.URL}), append(fakes, fake)
+	}
+	f := fleet.New(hosts, fleet.Options{})
+	t.Cleanup(f.Close)
+	return sourceOf(f), f, fakes
+}
+
+// A subscriber hears of what happens on one of several hosts, also where another goes on as before.
+func TestWatchManyHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tiny := ollamatest.FakeModel{Name: "tiny", Loaded: true}
+		script := ollamatest.Script{Models: []ollamatest.FakeModel{tiny}}
+		source, f, fakes := many(t, script, script, ollamatest.Script{Models: []ollamatest.FakeModel{}})
+		synctest.Wait()
+		heard, end := watching(t, NewWatcher(New(source, Options{}), WatchOptions{}))
+		defer end()
+		moved := []string{"ollama://models", "ollama://models/tiny:latest", "ollama://running"}
+		down := func(s *ollamatest.Script) { s.Faults[""] = ollamatest.Down() }
+		for _, step := range []struct {
+			what string
+			do   func()
+			want []string
+		}{
+			{"nothing", func() {}, nil},
+			{"an unload on a", func() { _, _, _ = f.Unload(t.Context(), "tiny:latest", "a", fleet.Watch{}) }, moved},
+			{"an unload on b", func() { _, _, _ = f.Unload(t.Context(), "tiny:latest", "b", fleet.Watch{}) }, moved},
+			{"other content on b", func() {
+				fakes[1].Change(func(s *ollamatest.Script) { s.Models[0].Digest = "0123456789abcdef" })
+			}, moved[:2]},
+			{"c down", func() { fakes[2].Change(down) }, []string{"ollama://hosts"}},
+			{"still down", func() { time.Sleep(time.Minute) }, nil},
+			{"c up", func() { fakes[2].Change(func(s *ollamatest.Script) { delete(s.Faults, "") }) }, []string{"ollama://hosts"}},
+		} {
+			step.do()
+			time.Sleep(3 * DefaultPoll)
+			if diff := cmp.Diff(step.want, uris(heard())); diff != "" {
+				t.Errorf("told after %s (-want +got):\n%s", step.what, diff)
+			}
+		}
+	})
+}
+
+// A model that is not the same on all hosts is one resource, and twice in the list of models.
+func TestModelsOfManyHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		script := func(digest string) ollamatest.Script {
+			return ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "tiny", Digest: digest, Loaded: true}}}
+		}
+		source, _, _ := many(t, script(""), script("0123456789abcdef"))
+		synctest.Wait()
+		c := New(source, Options{})
+		if all := list(t, c, "ann"); len(slices.DeleteFunc(all, func(l string) bool { return l != "ollama://models/tiny:latest" })) != 1 {
+			t.Errorf("resources/list: %q, want tiny once", all)
+		}
+		for uri, want := range map[string][]string{
+			"ollama://models":  {`"hosts":["a"]`, `"hosts":["b"]`},
+			"ollama://running": {`"name":"tiny:latest","host":"a"`, `"name":"tiny:latest","host":"b"`},
+			"ollama://hosts":   {`{"name":"a","address":"http`, `{"name":"b","address":"http`, `"loaded":[{"model":"tiny:latest"`},
+		} {
+			result, _ := ask(t, c, "ann", "resources/read", fmt.Sprintf(`{"uri":%q}`, uri))
+			for _, w := range want {
+				if text := content(t, result); !strings.Contains(text, w) {
+					t.Errorf("%s = %s, want %s in it", uri, text, w)
+				}
+			}
+		}
+		if names := c.modelNames(auth.NewContext(t.Context(), auth.Caller{Name: "ann"}), showTool, "", ""); len(names) != 1 {
+			t.Errorf("completions = %q, want tiny once", names)
+		}
+	})
+}
