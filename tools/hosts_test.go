@@ -130,7 +130,7 @@ func TestListModelsOfManyHosts(t *testing.T) {
 // What is meant for one host is done on that one; a name that there is not is told of with the
 // valid ones, and on a server with one host the argument is not there.
 func TestHostArgument(t *testing.T) {
-	onFakes(t, []ollamatest.Script{having("m"), having("m"), having("m")}, fleet.Options{}, func(b *bench) {
+	onFakes(t, []ollamatest.Script{having("m"), having("m"), having("m", "only-c")}, fleet.Options{}, func(b *bench) {
 		ctx := b.t.Context()
 		loaded := func() (on string) {
 			for i, f := range b.fakes {
@@ -163,6 +163,8 @@ func TestHostArgument(t *testing.T) {
 			}
 			b.says(step.tool+step.args, r, step.want, nil)
 		}
+		r := b.call(ctx, "pull", `{"model":"only-c","host":"all"}`) // which the others cannot get
+		b.says("pull of what one host has", r, []string{`"state":"incomplete"`, `"host":"c"`, "Complete on c alone.", "has no model only-c:latest; it is complete on c"}, nil)
 		for tool, args := range map[string]string{"load": `{"model":"m"`, "unload": `{"model":"m"`, "pull": `{"model":"m"`, "create": `{"model":"x","from":"m"`} {
 			r := b.call(ctx, tool, args+`,"host":"gpu"}`)
 			if r.error == nil || r.error.Kind != InvalidArguments || !strings.Contains(r.error.sentence(), `"gpu"`) || !strings.Contains(r.error.Hint, "a, b, c") {

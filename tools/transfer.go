@@ -80,8 +80,17 @@ func soFar(s ollama.TransferState) string {
 	return fmt.Sprintf("%s of %s", size(s.Done), size(s.Total))
 }
 
-// transferProblem adds to what went wrong how far it had come.
+// transferProblem adds to what went wrong how far it had come, and where it is complete.
 func transferProblem(e *fleet.TransferError, p *Problem) *Problem {
+	p = resumed(e, p)
+	if len(e.Arrived) > 0 {
+		p.Message = fmt.Sprintf("%s; it is complete on %s", p.Message, list(e.Arrived))
+	}
+	return p
+}
+
+// resumed says what to do about a transfer that broke off.
+func resumed(e *fleet.TransferError, p *Problem) *Problem {
 	if e.Op == "pull" && p.Kind == string(ollama.MissingModel) {
 		p.Message = fmt.Sprintf("the registry %s has no model %s", e.Model.Registry(), e.Model)
 		p.Hint = "Check the name and the tag; https://ollama.com/library lists the models of the default registry"
@@ -90,9 +99,6 @@ func transferProblem(e *fleet.TransferError, p *Problem) *Problem {
 	if e.Op == "pull" && p.Kind == string(ollama.Invalid) && e.Model.Registry() == "hf.co" {
 		p.Hint = "The name must be " + hubForm + "; the page of the repository lists its quants"
 		return p
-	}
-	if len(e.Arrived) > 0 {
-		p.Message = fmt.Sprintf("%s; it is complete on %s", p.Message, list(e.Arrived))
 	}
 	if s := e.State; s.Total > 0 && e.Op != "create" {
 		again := fmt.Sprintf("%s were through. Call %s again: it goes on from there", soFar(s), e.Op)

@@ -114,7 +114,7 @@ func (h *member) status(ctx context.Context) HostStatus {
 	}
 	s.Loading, s.Calls, s.Lines = h.work() // after ps, so that a load which has just begun is among them
 	known := h.watcher.Snapshot()
-	if s.Err == nil && known.Asked.IsZero() && known.Failure == nil { // nobody has looked yet: how it is would be a guess
+	if known.Asked.IsZero() && known.Failure == nil { // nobody has looked yet: how it is would be a guess
 		select {
 		case <-h.watcher.Check():
 		case <-ctx.Done():
