@@ -54,7 +54,14 @@ func TestWatchManyHosts(t *testing.T) {
 		}{
 			{"nothing", func() {}, nil},
 			{"an unload on a", func() { _, _, _ = f.Unload(t.Context(), "tiny:latest", "a", fleet.Watch{}) }, moved},
-			{"an unload on b", func() { _, _, _ = f.Unload(t.Context(), "tiny:latest", "b", fleet.Watch{}) }, moved},
+			{"a move from b to a", func() {
+				_, _ = f.Load(t.Context(), fleet.LoadRequest{Model: "tiny:latest", Host: "a"}, fleet.Watch{})
+				_, _, _ = f.Unload(t.Context(), "tiny:latest", "b", fleet.Watch{})
+				for _, fake := range fakes {
+					fake.Change(func(s *ollamatest.Script) { s.LoadDelay = 3 * DefaultPoll })
+				}
+			}, moved},
+			{"a load on b", func() { _, _ = f.Load(t.Context(), fleet.LoadRequest{Model: "tiny:latest", Host: "b"}, fleet.Watch{}) }, append([]string{"ollama://hosts"}, moved...)},
 			{"other content on b", func() {
 				fakes[1].Change(func(s *ollamatest.Script) { s.Models[0].Digest = "0123456789abcdef" })
 			}, moved[:2]},

@@ -222,28 +222,26 @@ func TestEmbedSpreads(t *testing.T) {
 	}
 }
 
-// Of which content the vectors are is known from one answer, before more is asked.
+// Of which content the vectors are is known from one answer, before more is asked; then it is
+// asked for much at once.
 func TestEmbedOfOneContent(t *testing.T) {
-	var mu sync.Mutex
-	var digests []string
-	answered := false
-	run := func(_ context.Context, r *ollama.EmbedRequest, digest string, w fleet.Watch) (*ollama.EmbedResponse, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		digests = append(digests, digest)
-		w.Placed(fleet.Place{Host: fmt.Sprint(len(digests)), Digest: "D"})
-		if first := !answered && len(digests) > 1; first && digest == "" {
-			return nil, &ollama.Error{Kind: ollama.Failed}
+	synctest.Test(t, func(t *testing.T) {
+		e := &embedder{}
+		var mu sync.Mutex
+		var digests []string
+		run := func(ctx context.Context, r *ollama.EmbedRequest, digest string, w fleet.Watch) (*ollama.EmbedResponse, error) {
+			mu.Lock()
+			digests = append(digests, digest)
+			mu.Unlock()
+			w.Placed(fleet.Place{Host: "a", Digest: "D"})
+			return e.embed(ctx, r, digest, w)
 		}
-		answered = true
-		var resp ollama.EmbedResponse
-		return &resp, resp.Embeddings.UnmarshalJSON([]byte("[" + strings.TrimSuffix(strings.Repeat("[1,2],", len(r.Input)), ",") + "]"))
-	}
-	tool := embed(named, run, NewShelf(time.Hour), true)
-	p := ProblemOf(tool.Call(t.Context(), json.RawMessage(arguments(t, map[string]any{"model": "m", "input": numbered(320, 0)})), "r", nil))
-	if i := slices.Index(digests[1:], ""); p != nil || digests[0] != "" || i >= 0 || len(digests) != 10 {
-		t.Errorf("embed of 10 chunks on several hosts: %+v, asked for %q, want any content once and then D", p, digests)
-	}
+		tool := embed(named, run, NewShelf(time.Hour), true)
+		p := ProblemOf(tool.Call(t.Context(), json.RawMessage(arguments(t, map[string]any{"model": "m", "input": numbered(320, 0)})), "r", nil))
+		if i := slices.Index(digests[1:], ""); p != nil || digests[0] != "" || i >= 0 || len(digests) != 10 || e.atOnce != 9 {
+			t.Errorf("embed of 10 chunks on several hosts: %+v, asked for %q, %d at once; want any content once, and then D 9 times at once", p, digests, e.atOnce)
+		}
+	})
 }
 
 // Among calls that wait those of a rule with a high priority go first.
