@@ -83,8 +83,7 @@ func askEach[T any](ctx context.Context, members []*member, ask func(context.Con
 			defer cancel()
 			answers[i], errs[i] = ask(own, h)
 			if errs[i] != nil && own.Err() != nil && ctx.Err() == nil {
-				errs[i] = &Error{Address: h.Address, Origin: h.Origin, Err: &ollama.Error{
-					Op: "ask", Host: h.Client.Name(), Kind: ollama.Stalled, Message: fmt.Sprintf("nothing came for %v", hostPatience)}}
+				errs[i] = h.stalled()
 			}
 			h.blame(errs[i])
 		})
@@ -99,4 +98,10 @@ func (h *member) blame(err error) {
 	if err != nil && counts(err) {
 		h.watcher.Report(err)
 	}
+}
+
+// stalled is the error of a host whose time is over.
+func (h *member) stalled() error {
+	return &Error{Address: h.Address, Origin: h.Origin, Err: &ollama.Error{
+		Op: "ask", Host: h.Client.Name(), Kind: ollama.Stalled, Message: fmt.Sprintf("nothing came for %v", hostPatience)}}
 }

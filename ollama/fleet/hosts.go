@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"time"
@@ -102,7 +103,13 @@ type Line struct {
 func (f *Fleet) Hosts(ctx context.Context) []HostStatus {
 	members, done := f.use(nil)
 	defer done()
-	all, _ := askEach(ctx, members, func(ctx context.Context, h *member) (HostStatus, error) { return h.status(ctx), nil })
+	all, _ := askEach(ctx, members, func(own context.Context, h *member) (HostStatus, error) {
+		s := h.status(own)
+		if errors.Is(s.Err, context.DeadlineExceeded) && ctx.Err() == nil {
+			s.Err = h.stalled()
+		}
+		return s, nil
+	})
 	return all
 }
 
