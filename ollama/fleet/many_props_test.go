@@ -235,7 +235,7 @@ func TestDrawnFleets(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				all, todo := settings().Draw(rt, "hosts"), acts(kinds...).Draw(rt, "acts")
 				var failed []string
-				synctest.Test(t, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
 					d := begin(t, all)
 					d.strict = name == "cancels"
 					for _, a := range todo {
