@@ -138,6 +138,7 @@ func (f *Fleet) Update(hosts []Host) {
 	f.mu.Unlock()
 	for _, h := range left {
 		h.watcher.Drain()
+		h.rescue(func(v *visit) bool { return v.sent.IsZero() })
 		f.wg.Go(func() {
 			h.users.Wait()
 			h.close()

@@ -3,15 +3,15 @@ package fleet
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"ollama-mcp/ollama"
 )
 
-// hostPatience bounds how long a question to all waits for one host.
-const hostPatience = 3 * time.Second
+// hostPatience bounds how long a question to all waits for one host, doubtPatience for one that
+// is not well.
+const hostPatience, doubtPatience = 3 * time.Second, time.Second
 
 // gathered is what several hosts answered to one question.
 type gathered[T any] struct {
@@ -79,7 +79,11 @@ func askEach[T any](ctx context.Context, members []*member, ask func(context.Con
 	var wg sync.WaitGroup
 	for i, h := range members {
 		wg.Go(func() {
-			own, cancel := context.WithTimeout(ctx, hostPatience)
+			patience := hostPatience
+			if len(members) > 1 && h.facts.Load().Doubtful {
+				patience = doubtPatience
+			}
+			own, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
 			answers[i], errs[i] = ask(own, h)
 			if errs[i] != nil && own.Err() != nil && ctx.Err() == nil {
@@ -103,5 +107,5 @@ func (h *member) blame(err error) {
 // stalled is the error of a host whose time is over.
 func (h *member) stalled() error {
 	return &Error{Address: h.Address, Origin: h.Origin, Err: &ollama.Error{
-		Op: "ask", Host: h.Client.Name(), Kind: ollama.Stalled, Message: fmt.Sprintf("nothing came for %v", hostPatience)}}
+		Op: "ask", Host: h.Client.Name(), Kind: ollama.Stalled, Message: "nothing came in time"}}
 }

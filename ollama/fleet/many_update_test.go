@@ -112,3 +112,32 @@ func TestRemovedAndBack(t *testing.T) {
 		}
 	})
 }
+
+// What waits in the line of a host that is removed goes to another one.
+func TestWaitingOnARemovedHost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 2, fleet.Options{}, func(i int, s *ollamatest.Script, h *fleet.Host) {
+			serving(1)(i, s, h)
+			s.TokenDelay = 10 * time.Second
+		})
+		r.settle()
+		var wg sync.WaitGroup
+		var a tally
+		for i := range 6 {
+			wg.Go(func() {
+				a.call(func() outcome {
+					return r.generate(as(t.Context(), fmt.Sprint("caller ", i)), model(0), fmt.Sprint("prompt ", i))
+				})
+			})
+		}
+		time.Sleep(5 * time.Second)
+		removed := r.nodes[1]
+		before := removed.Seen().Models[string(model(0))].Calls
+		r.Update([]fleet.Host{r.nodes[0].host})
+		wg.Wait()
+		r.idle()
+		if after := removed.Seen().Models[string(model(0))].Calls; after != before || before == 0 || len(a.failed) > 0 {
+			t.Errorf("6 calls on two hosts, of which one is removed: %d calls on it before, %d after, failed: %v; want no more after, and none to fail", before, after, a.failed)
+		}
+	})
+}

@@ -133,7 +133,7 @@ func (h *member) healthChanged(old, now *health.Snapshot) {
 	h.opts.Observe.state(h.Client.Name(), old, now)
 	switch {
 	case now.State == health.Down && h.life.Err() == nil:
-		h.wg.Go(h.rescue)
+		h.wg.Go(h.abandon)
 	case now.State.Usable() && (old.Asked.IsZero() || !old.State.Usable()):
 		h.fleet.rewarm()
 	}

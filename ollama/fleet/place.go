@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"ollama-mcp/ollama"
-	"ollama-mcp/ollama/fleet/health"
 	"ollama-mcp/ollama/fleet/queue"
 	"ollama-mcp/ollama/fleet/route"
 )
@@ -25,8 +24,9 @@ type visit struct {
 	model  ollama.Name
 	call   route.Call // by which it was placed; the zero Call when it had no choice
 	why    string     // it was placed there
-	sent   time.Time  // when it was sent
+	sent   time.Time  // when it was sent; guarded by the member's mu
 	others bool       // the fleet has more hosts
+	remote bool       // ollama.com runs the model, whose failures are not the host's
 
 	answered bool         // something has come; guarded by the member's mu
 	on       *attempt     // the latest; nil when none is guarded
@@ -35,7 +35,7 @@ type visit struct {
 	tokens   int          // generated
 }
 
-// errGone ends a try on a host that is down, of which nothing had come.
+// errGone ends a try on a host that is down or removed, of which nothing had come.
 var errGone = errors.New("the host is gone")
 
 // PlaceError says that no host can take a call.
@@ -169,7 +169,7 @@ func (f *Fleet) last(ctx context.Context, n *need, none *route.Error, tried []st
 
 // begin counts a call in that is placed on the host. It wants the fleet's mu locked.
 func (h *member) begin(ctx context.Context, n *need, m route.Model, options string) *visit {
-	v := &visit{member: h, model: n.model}
+	v := &visit{member: h, model: n.model, remote: m.Remote}
 	v.ctx, v.cancel = context.WithCancelCause(ctx)
 	h.users.Add(1)
 	if !m.Remote && n.op != "show" {
@@ -221,19 +221,16 @@ func counts(err error) bool {
 	return err == nil || errors.As(err, &e) && e.Kind != ollama.LoadFailed && (e.Op != "load" || e.Kind != ollama.Failed)
 }
 
-// rescue ends the calls of which nothing has come from a host that is down, if another host
-// can take them.
-func (h *member) rescue() {
+// rescue ends the calls of which nothing has come, and which choose names, if another host can
+// take them.
+func (h *member) rescue(which func(*visit) bool) {
 	h.fleet.mu.Lock()
 	others := h.fleet.facts()
 	h.fleet.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.known.health.State != health.Down {
-		return
-	}
 	for v := range h.visits {
-		if v.answered || v.call.Model == "" {
+		if v.answered || v.call.Model == "" || !which(v) {
 			continue
 		}
 		call := v.call
@@ -241,6 +238,13 @@ func (h *member) rescue() {
 		if _, err := route.Choose(others, call, time.Now()); err == nil {
 			v.cancel(errGone)
 		}
+	}
+}
+
+// abandon is rescue, if the host is still down.
+func (h *member) abandon() {
+	if h.facts.Load().Down != "" {
+		h.rescue(func(*visit) bool { return true })
 	}
 }
 

@@ -191,7 +191,7 @@ func (v *visit) attempt(n *need, w Watch, call callFunc) error {
 			return err
 		}
 		p.Recovered, p.Digest = recovered, v.digest
-		if p.Remote { // ollama.com's slots are not ours to give, nor to bring back
+		if v.remote = p.Remote; p.Remote { // ollama.com's slots are not ours to give, nor to bring back
 			return v.send(v.ctx, n, w, p, func(ctx context.Context) error { return call(ctx, v, options) })
 		}
 		slot, waited, err := v.enter(n, w)
@@ -240,7 +240,9 @@ func (v *visit) send(ctx context.Context, n *need, w Watch, p Place, call func(c
 		return err
 	}
 	w.phase(Prompt)
+	v.mu.Lock()
 	v.sent = time.Now()
+	v.mu.Unlock()
 	v.count(n.model, 1, -1)
 	defer v.count(n.model, -1, 1)
 	return v.failRun(ctx, n, n.sized(call(ctx), p.ContextLength), p.ContextLength)

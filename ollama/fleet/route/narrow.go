@@ -79,6 +79,11 @@ func (l *Loaded) longer(other *Loaded) bool {
 // warm reports whether a call can begin at once, if a slot is free.
 func (c *candidate) warm() bool { return c.model.Remote || c.loaded != nil && !c.loaded.Loading }
 
+// slotFree reports whether the model answers one more call at once, as far as is known.
+func (c *candidate) slotFree() bool {
+	return c.loaded == nil || c.loaded.Slots == 0 || c.loaded.InFlight < c.loaded.Slots
+}
+
 // list is the candidates that are left.
 type list struct {
 	left  []candidate
@@ -119,7 +124,7 @@ func (l *list) spread() {
 	roomy := false
 	for i := range l.left {
 		c := &l.left[i]
-		if c.loaded != nil && (c.loaded.Slots == 0 || c.loaded.InFlight < c.loaded.Slots) {
+		if c.loaded != nil && c.slotFree() {
 			return
 		}
 		if c.loaded == nil {
@@ -134,10 +139,8 @@ func (l *list) spread() {
 
 // loaded narrows hosts where the model is loaded, or all of which are loading it.
 func (l *list) loaded(affinity uint64) {
-	l.least(slot, func(c *candidate) float64 {
-		return cost(c.loaded != nil && c.loaded.Slots > 0 && c.loaded.InFlight >= c.loaded.Slots)
-	})
-	if affinity != 0 {
+	l.least(slot, func(c *candidate) float64 { return cost(!c.slotFree()) })
+	if affinity != 0 && l.left[0].slotFree() {
 		bound := l.bound()
 		l.least(bounded, func(c *candidate) float64 { return cost(float64(c.calls) >= math.Ceil(bound*c.host.weight())) })
 		l.least(prefix, func(c *candidate) float64 { return c.host.rank(affinity) })

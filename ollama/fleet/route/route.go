@@ -92,7 +92,7 @@ type step struct {
 // doubtful ones. Where it is loaded as the call wants
 // goes before where it is being loaded, and that before all others. Then:
 //
-//   - loaded: a free slot; prefix affinity, for hosts whose load is within bounds; priority;
+//   - loaded: a free slot; if there is one, prefix affinity, for hosts whose load is within bounds; priority;
 //     the fewest calls for the host's weight.
 //   - not loaded: room for it; the fewest calls in its way; a model to unload that has not been
 //     wanted for long; priority.
