@@ -55,7 +55,7 @@ func TestUpdateUnderLoad(t *testing.T) {
 			t.Errorf("calls reached b that began after it was removed, want none: %v", late)
 		}
 		for _, n := range []*node{r.nodes[0], changed, d} {
-			if len(n.newcomers(updated)) == 0 {
+			if len(n.arrivals(updated, time.Now())) == 0 {
 				t.Errorf("no call reached %s after the update", n.name())
 			}
 			if got := n.Seen().Models[string(model(0))].Most; got > 4 {
