@@ -2,6 +2,7 @@ package schema
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/invopop/jsonschema"
 )
+
+func inputOf[T any](without ...string) (*Schema, error) {
+	return Input(reflect.TypeFor[T](), without...)
+}
+
+func outputOf[T any]() (json.RawMessage, error) { return Output(reflect.TypeFor[T]()) }
 
 // request has something of everything that a tool's input may have.
 type request struct {
@@ -72,7 +79,7 @@ func (ranged) JSONSchema() *jsonschema.Schema {
 
 func input[T any](t testing.TB) *Schema {
 	t.Helper()
-	s, err := Input[T]()
+	s, err := inputOf[T]()
 	if err != nil {
 		t.Fatalf("Input: %v", err)
 	}
@@ -141,7 +148,7 @@ func TestOutputGolden(t *testing.T) {
 {"type":"object","properties":{"name":
 {"type":"string"},"more":
 {"type":"object"}}}}}}`
-	schema, err := Output[output]()
+	schema, err := outputOf[output]()
 	if err != nil {
 		t.Fatalf("Output: %v", err)
 	}
@@ -159,7 +166,7 @@ func TestEmptyInputHasProperties(t *testing.T) {
 
 // Model providers reject unions, references and a bare true.
 func TestSchemasArePlain(t *testing.T) {
-	output, err := Output[request]()
+	output, err := outputOf[request]()
 	if err != nil {
 		t.Fatalf("Output: %v", err)
 	}
@@ -214,22 +221,22 @@ func TestInputRefuses(t *testing.T) {
 		err  error
 		want string
 	}{
-		{"not a struct", errOf(Input[string]()), "schema of string: not a struct"},
-		{"text", errOf(Input[time.Time]()), "schema of time.Time: not shown as an object"},
-		{"recursion", errOf(Input[recursive]()), "field Children: type schema.recursive contains itself"},
-		{"func", errOf(Input[struct{ F func() }]()), "field F: type func() has no JSON form"},
-		{"map keys", errOf(Input[struct{ F []map[int]int }]()), "field F: type map[int]int: keys must be strings"},
-		{"misspelt tag", errOf(Input[struct {
+		{"not a struct", errOf(inputOf[string]()), "schema of string: not a struct"},
+		{"text", errOf(inputOf[time.Time]()), "schema of time.Time: not shown as an object"},
+		{"recursion", errOf(inputOf[recursive]()), "field Children: type schema.recursive contains itself"},
+		{"func", errOf(inputOf[struct{ F func() }]()), "field F: type func() has no JSON form"},
+		{"map keys", errOf(inputOf[struct{ F []map[int]int }]()), "field F: type map[int]int: keys must be strings"},
+		{"misspelt tag", errOf(inputOf[struct {
 			F int `jsonschema:"minimun=1"`
 		}]()), `field F: tag jsonschema: "minimun=1" is not understood`},
-		{"comma in a description", errOf(Input[struct {
+		{"comma in a description", errOf(inputOf[struct {
 			F int `jsonschema:"description=one, two"`
 		}]()), `field F: tag jsonschema: " two" is not understood`},
-		{"union", errOf(Input[struct {
+		{"union", errOf(inputOf[struct {
 			F int `jsonschema:"nullable"`
 		}]()), `"nullable" is not understood`},
-		{"not enforced", errOf(Input[struct{ F patterned }]()), `"F": {"pattern":"^a$"} is not supported`},
-		{"unknown type", errOf(Input[struct {
+		{"not enforced", errOf(inputOf[struct{ F patterned }]()), `"F": {"pattern":"^a$"} is not supported`},
+		{"unknown type", errOf(inputOf[struct {
 			F json.RawMessage `jsonschema:"type=null"`
 		}]()), `"F": {"type":"null"} is not supported`},
 	}
@@ -260,8 +267,31 @@ func TestEscapedCommaInTag(t *testing.T) {
 func BenchmarkInput(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Input[request](); err != nil {
+		if _, err := inputOf[request](); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestInputWithout(t *testing.T) {
+	type request struct {
+		Model string `json:"model"`
+		Host  string `json:"host,omitempty"`
+	}
+	s, err := inputOf[request]("host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(s.JSON()), "host") {
+		t.Errorf("Input without host = %s", s.JSON())
+	}
+	var r request
+	if err := s.Decode([]byte(`{"model":"m","host":"h"}`), &r); err == nil || !strings.Contains(err.Error(), `"host"`) {
+		t.Errorf("Decode of what is not offered: %v, want it unknown", err)
+	}
+	for _, name := range []string{"model", "gpu"} {
+		if _, err := inputOf[request](name); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("Input without %s: %v, want an error: it is needed, or not there", name, err)
 		}
 	}
 }

@@ -43,17 +43,15 @@ type Schema struct {
 	json   json.RawMessage
 }
 
-// Input returns the strict schema of the struct type T, for arguments, of which those of the
-// names in without are not offered. An error is a mistake in the program: T cannot be shown as
+// Input returns the strict schema of the struct type t, for arguments, of which those of the
+// names in without are not offered. An error is a mistake in the program: t cannot be shown as
 // a plain schema, has a tag that Decode would not enforce, or lacks one of these names.
-func Input[T any](without ...string) (*Schema, error) {
-	return build(reflect.TypeFor[T](), true, without...)
-}
+func Input(t reflect.Type, without ...string) (*Schema, error) { return build(t, true, without...) }
 
-// Output returns the schema of the struct type T, for results: every property is
+// Output returns the schema of the struct type t, for results: every property is
 // optional and others are allowed, so that any answer fits. Errors are as for [Input].
-func Output[T any]() (json.RawMessage, error) {
-	s, err := build(reflect.TypeFor[T](), false)
+func Output(t reflect.Type) (json.RawMessage, error) {
+	s, err := build(t, false)
 	if err != nil {
 		return nil, err
 	}

@@ -71,10 +71,6 @@ func define[In, Out any, P interface {
 	*Out
 	output
 }](t Tool, run func(context.Context, In, *call) (Out, error)) Tool {
-	var inErr, outErr error
-	t.Input, inErr = schema.Input[In](t.without...)
-	t.Output, outErr = schema.Output[Out]()
-	t.err = errors.Join(inErr, outErr)
 	t.bind(new(In), new(Out), func(ctx context.Context, input any, c *call) (output, error) {
 		out, err := run(ctx, *input.(*In), c)
 		return P(&out), err
@@ -85,11 +81,14 @@ func define[In, Out any, P interface {
 // bind is the part of [define] that is compiled once and not for every tool, which would
 // take 40 kB. in and out are pointers to zero values; run is given one like in.
 func (t *Tool) bind(in, out any, run func(ctx context.Context, input any, c *call) (output, error)) {
+	of := reflect.TypeOf(in).Elem()
+	s, inErr := schema.Input(of, t.without...)
+	words, outErr := schema.Output(reflect.TypeOf(out).Elem())
+	t.Input, t.Output, t.err = s, words, errors.Join(inErr, outErr)
 	_, t.long = in.(patient)
 	if _, ok := out.(deferring); ok != t.long {
 		t.err = errors.Join(t.err, errors.New("of patience and deferrable one is missing"))
 	}
-	s, of := t.Input, reflect.TypeOf(in).Elem()
 	t.read = func(args json.RawMessage) (r request, err error) {
 		input := reflect.New(of).Interface()
 		if err := s.Decode(args, input); err != nil {

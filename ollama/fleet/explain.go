@@ -18,13 +18,12 @@ func (f *Fleet) Route(ctx context.Context, model ollama.Name) ([]route.Choice, [
 	if len(members) == 0 {
 		return nil, nil, &PlaceError{Model: model, Kind: ollama.Unreachable}
 	}
-	askEach(ctx, members, func(ctx context.Context, h *member) (struct{}, error) {
-		_, err := h.Client.Version(ctx)
-		if err == nil {
+	askEach(ctx, members, func(ctx context.Context, h *member) (HostStatus, error) {
+		s := h.status(ctx)
+		if s.Err == nil {
 			h.refresh(ctx)
-			_, err = h.ps.get(ctx)
 		}
-		return struct{}{}, err
+		return s, s.Err
 	})
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
