@@ -156,7 +156,7 @@ func (v *hostView) line() string {
 // trouble says what is the matter with a host, "" when it is well.
 func (v *hostView) trouble() string {
 	switch {
-	case v.Why == "" && v.Error == "":
+	case v.Why == "" && v.Error == "", v.State == "loading":
 		return ""
 	case v.Why == "":
 		return fmt.Sprintf("%s does not answer (%s).", v.Name, v.Error)

@@ -293,7 +293,7 @@ func TestWaitingIsTold(t *testing.T) {
 			t.Errorf("of the first load is told\n%s", got)
 		}
 		b.call(as("ci"), "unload", `{"model":"m"}`)
-		if got := said(args); !strings.Contains(got, "loading: loading m (0s, last time 40s)") {
+		if got := said(args); !strings.Contains(got, "loading: loading m (last time 40 s)") {
 			t.Errorf("of the second load is told\n%s, want how long the first took", got)
 		}
 		var calls sync.WaitGroup
@@ -324,7 +324,7 @@ func TestLineThatIsFull(t *testing.T) {
 		begun := time.Now()
 		for ctx, words := range map[context.Context]string{
 			as("ci"): "1 call of yours wait for m already. Call again in about 1",
-			short:    "the call would wait for m for about 20s and has 5s. Call again with more time, or in about 15s.",
+			short:    "the call would wait for m for about 20 s and has 5 s. Call again with more time, or in about 15 s.",
 		} {
 			r := b.call(ctx, "generate", args)
 			if r.error == nil || r.error.Kind != kindBusy || !r.error.Retryable || !strings.Contains(r.error.sentence(), words) {

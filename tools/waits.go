@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -36,12 +37,16 @@ func waits(report Report, model ollama.Name) fleet.Watch {
 func waiting(p fleet.Phase, model ollama.Name, last time.Duration) func() string {
 	start := time.Now()
 	return func() string {
-		what, s := awaited(p, short(model)), time.Since(start).Round(time.Second)
-		switch {
-		case p == fleet.Loading && last > 0:
-			return fmt.Sprintf("%s (%s, last time %s)", what, s, last.Round(time.Second))
-		case s > 0:
-			return fmt.Sprintf("%s (%s)", what, s)
+		var notes []string
+		if took := time.Since(start); took >= time.Second {
+			notes = append(notes, seconds(took))
+		}
+		if p == fleet.Loading && last > 0 {
+			notes = append(notes, "last time "+seconds(last))
+		}
+		what := awaited(p, short(model))
+		if notes != nil {
+			what += " (" + strings.Join(notes, ", ") + ")"
 		}
 		return what
 	}
@@ -87,5 +92,11 @@ func ordinal(n int) string {
 	return fmt.Sprint(n) + suffix
 }
 
-// seconds is a duration in whole seconds, at least one.
-func seconds(d time.Duration) string { return max(time.Second, d.Round(time.Second)).String() }
+// seconds is a duration as people say it, in whole seconds, at least one.
+func seconds(d time.Duration) string {
+	d = max(time.Second, d.Round(time.Second))
+	if d < 100*time.Second {
+		return fmt.Sprintf("%d s", d/time.Second)
+	}
+	return d.String()
+}
