@@ -110,7 +110,7 @@ func (r *run) once(ctx context.Context, truncate bool) error {
 		p.LoadWait += r.place.LoadWait
 		r.place = p
 	}
-	watch.Cached = func(int) { r.cached = true }
+	watch.Cached = func(int, string) { r.cached = true }
 	for c, err := range r.ask(ctx, truncate, watch) {
 		if err != nil {
 			return err

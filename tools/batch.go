@@ -142,7 +142,7 @@ func (b *batch) ask(ctx context.Context, texts []string) (*ollama.EmbedResponse,
 	digest := b.digest
 	b.mu.Unlock()
 	w.Placed = func(p fleet.Place) { place = p }
-	w.Cached = func(texts int) { cached = texts }
+	w.Cached = func(texts int, digest string) { cached, place.Digest = texts, digest }
 	resp, err := b.run(ctx, &q, digest, w)
 	if err != nil {
 		return nil, err

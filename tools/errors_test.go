@@ -32,7 +32,7 @@ func examples() []error {
 		&ollama.Error{Kind: ollama.Invalid, Err: &ollama.RegistryError{Registry: "10.0.0.1:5000", Allowed: []string{"hf.co", "registry.ollama.ai"}}},
 		&fleet.TransferError{Op: "pull", Model: m, State: ollama.TransferState{Done: 12e8, Total: 2e9}, Err: &ollama.Error{Kind: ollama.Cut, Message: "the answer ended before it was complete"}},
 		&fleet.TransferError{Op: "pull", Model: m, State: ollama.TransferState{Done: 12e8, Total: 2e9}, Arrived: []string{"gpu1", "gpu2"}, Err: &ollama.Error{Host: "gpu3", Kind: ollama.Stalled, Message: "nothing came for 2m0s"}},
-		&fleet.PlaceError{Model: m, Kind: ollama.Unreachable, Hosts: []string{"gpu1 has it, and is down since 2026-01-02T15:04:05Z: it does not answer", "gpu2 does not have it"}},
+		&fleet.PlaceError{Model: m, Kind: ollama.Unreachable, Hosts: []string{"gpu1 has it, and takes no calls since 2026-01-02T15:04:05Z: it does not answer", "gpu2 does not have it"}},
 		&fleet.PlaceError{Model: m, Kind: ollama.MissingModel, Hosts: []string{"gpu1 has it and may not run it", "gpu2 does not have it"}},
 		&fleet.PlaceError{Model: m, Kind: ollama.Unreachable},
 		&fleet.UnknownHostError{Name: "gpu9", Hosts: []string{"gpu1", "gpu2"}},

@@ -335,7 +335,7 @@ func after(d time.Duration) string {
 // missingModel names what is installed and seen, and the nearest of it. Nobody pulls a model to
 // be rid of it.
 func missingModel(op string, at *fleet.Error, sees func(ollama.Name) bool) (message, hint string) {
-	message = fmt.Sprintf("the model %s is not installed at %s", at.Model, at.Address)
+	message = fmt.Sprintf("the model %s is not installed at %s", at.Model, cmp.Or(at.Address, "any of the hosts"))
 	if at.Installed != nil && len(at.Installed) == 0 {
 		message += ", where no models are installed at all"
 	}

@@ -31,7 +31,7 @@ func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, digest string
 		q.Input = texts
 		return f.embed(ctx, &q, digest, w)
 	})
-	w.cached(hits)
+	w.cached(hits, key.Digest)
 	return resp, err
 }
 
@@ -49,7 +49,7 @@ func (f *Fleet) answer(ctx context.Context, n need, w Watch, key func(caller, di
 	k := key(callerOf(ctx).Name, digest, o)
 	if c, ok := f.answers.Find(k); ok {
 		return func(yield func(ollama.Chunk, error) bool) {
-			w.cached(1)
+			w.cached(1, digest)
 			yield(c, nil)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // Error is an *[ollama.Error] with what the caller needs to act on it.
 type Error struct {
-	Address   string        // base URL of the host that failed
+	Address   string        // base URL of the host that failed; "" when it is about all hosts
 	Origin    string        // where that address came from
 	Model     ollama.Name   // the model asked for, "" when none was
 	Installed []ollama.Name // for a missing model: what is installed, nil when that could not be learnt

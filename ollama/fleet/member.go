@@ -3,8 +3,10 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -228,12 +230,21 @@ func (h *member) publish() {
 		Since: s.Since, Doubtful: s.State == health.Degraded && !s.Asked.IsZero(),
 	}
 	if !s.State.Usable() {
-		facts.Down = fmt.Sprintf("%s: %s", s.State, s.Why)
+		facts.Down = outage(s)
 	}
 	if n := len(h.known.running) + len(h.known.visits); n > 0 {
 		facts.Loaded = h.inMemory(make([]route.Loaded, 0, n))
 	}
 	h.facts.Store(facts)
+}
+
+// outage says why a host takes no calls, without the words of others that may be in its errors.
+func outage(s *health.Snapshot) string {
+	var e *ollama.Error
+	if s.State == health.Down && errors.As(s.Failure, &e) {
+		return fmt.Sprintf("%s, %s", s.State, strings.ReplaceAll(string(e.Kind), "_", " "))
+	}
+	return string(s.State)
 }
 
 // inMemory adds what is loaded, and what calls have been placed on to be loaded. It wants mu

@@ -26,6 +26,7 @@ type visit struct {
 	why    string     // it was placed there
 	sent   time.Time  // when it was sent; guarded by the member's mu
 	others bool       // the fleet has more hosts
+	forAll bool       // what it says of a missing model holds for all hosts
 	remote bool       // ollama.com runs the model, whose failures are not the host's
 
 	answered bool         // something has come; guarded by the member's mu
@@ -161,7 +162,9 @@ func (f *Fleet) last(ctx context.Context, n *need, none *route.Error, tried []st
 	defer f.mu.Unlock()
 	for _, h := range f.members {
 		if h.Client.Name() == speaker && (h.May == nil || h.May(n.model)) {
-			return h.begin(ctx, n, route.Model{}, ""), nil
+			v := h.begin(ctx, n, route.Model{}, "")
+			v.forAll = len(f.members) > 1 && n.host == ""
+			return v, nil
 		}
 	}
 	return nil, e

@@ -153,6 +153,10 @@ func (v *visit) visited(n *need, call func(*visit) error) (err error) {
 	if err = call(v); err != nil && errors.Is(context.Cause(v.ctx), errGone) {
 		err = v.fail(v.ctx, n.model, v.gone(n.op))
 	}
+	var fe *Error
+	if v.forAll && isKind(err, ollama.MissingModel) && errors.As(err, &fe) {
+		fe.Address = ""
+	}
 	return err
 }
 

@@ -31,7 +31,7 @@ type Watch struct {
 	Phase  func(Phase)
 	Line   func(place int, wait time.Duration) // of a call that waits for a slot: 1 goes next, after about that time; 0 when that is unknown. At once, and then every second
 	Expect func(took time.Duration)            // before phase Loading: how long the model took to load there the last time, when that is known
-	Cached func(texts int)                     // what is kept was the answer: 1, or so many texts of an Embed. Then nothing else need be told
+	Cached func(texts int, digest string)      // what is kept was the answer, by the model of that content: 1, or so many texts of an Embed. Then nothing else need be told
 	Placed func(Place)                         // before the request is sent, and again after a recovery or on another host
 }
 
@@ -53,8 +53,8 @@ func (w Watch) expect(took time.Duration) {
 	}
 }
 
-func (w Watch) cached(texts int) {
+func (w Watch) cached(texts int, digest string) {
 	if w.Cached != nil && texts > 0 {
-		w.Cached(texts)
+		w.Cached(texts, digest)
 	}
 }

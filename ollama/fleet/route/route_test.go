@@ -188,8 +188,8 @@ func TestChooseNone(t *testing.T) {
 		t.Fatalf("Choose: got %v, want an *Error", err)
 	}
 	const want = "no host for m:latest: a is not a host for this call; b has not yet told which models it has; c does not have it; " +
-		"d has it and may not run it; e has it and was tried; f may have it, and is down since 2026-01-02T15:01:00Z: HTTP 502; " +
-		"g has it, and is down since 2026-01-02T15:00:00Z: connection refused; h has another version of it"
+		"d has it and may not run it; e has it and was tried; f may have it, and takes no calls since 2026-01-02T15:01:00Z: HTTP 502; " +
+		"g has it, and takes no calls since 2026-01-02T15:00:00Z: connection refused; h has another version of it"
 	if err.Error() != want {
 		t.Errorf("Choose:\n got %v\nwant %v", err, want)
 	}
@@ -227,7 +227,7 @@ func TestOrder(t *testing.T) {
 		"f: of 3 hosts 1 with it loaded as the call wants",
 		"a: of 2 hosts 1 with the most room; to be loaded",
 		"e: the only host that can take it; to be loaded",
-		"b has it, and is down since 2026-01-02T15:00:00Z: connection refused",
+		"b has it, and takes no calls since 2026-01-02T15:00:00Z: connection refused",
 	}
 	if d := gocmp.Diff(want, got); d != "" {
 		t.Errorf("Order (-want +got):\n%s", d)

@@ -120,7 +120,7 @@ func (r Refusal) String() string {
 	if !r.Has {
 		has = "may have it, and"
 	}
-	return fmt.Sprintf("%s %s is down since %s: %s", h.Name, has, h.Since.Format(time.RFC3339), h.Down)
+	return fmt.Sprintf("%s %s takes no calls since %s: %s", h.Name, has, h.Since.Format(time.RFC3339), h.Down)
 }
 
 // Error says that no host can take a call.
