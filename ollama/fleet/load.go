@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"ollama-mcp/ollama"
@@ -20,8 +21,9 @@ type loadKey struct {
 // when the request that caused it goes away, so a load runs in the fleet's life and not
 // in a caller's.
 type load struct {
-	last time.Duration // that it took the last time, 0 when nobody knows
-	done chan struct{} // closed when what follows is final
+	last   time.Duration // that it took the last time, 0 when nobody knows
+	wanted int           // by so many who wait for it; guarded by the member's mu
+	done   chan struct{} // closed when what follows is final
 
 	running *ollama.Running // how the model is loaded now; nil when ps does not list it
 	err     error
@@ -48,9 +50,6 @@ type Loaded struct {
 // that gives up does not stop the load. It is asked of Ollama even when the model is loaded
 // already, so that keep_alive takes effect. Errors are as of Generate.
 func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, error) {
-	if err := f.checkHost(r.Host); err != nil {
-		return nil, err
-	}
 	need := need{op: "load", model: r.Model, host: r.Host}
 	err := f.checkHost(r.Host)
 	if err != nil {
@@ -99,7 +98,9 @@ func (h *member) ready(ctx context.Context, n *need, w Watch) (Place, *ollama.Op
 		// It suits whatever its options are, and a load of our own would undo it.
 		w.expect(l.last)
 		w.phase(Loading)
-		if l.wait(ctx); ctx.Err() != nil {
+		h.want(l, 1)
+		l.wait(ctx)
+		if h.want(l, -1); ctx.Err() != nil {
 			return p, nil, ctx.Err()
 		}
 		p.LoadWait = time.Since(start)
@@ -141,9 +142,17 @@ func (h *member) ready(ctx context.Context, n *need, w Watch) (Place, *ollama.Op
 // returns how the model is loaded then, nil when ps does not list it.
 func (h *member) await(ctx context.Context, r LoadRequest, embedding bool, w Watch) (*ollama.Running, error) {
 	l := h.join(r, embedding)
+	defer h.want(l, -1)
 	w.expect(l.last)
 	w.phase(Loading)
 	return l.wait(ctx)
+}
+
+// want adds to those who wait for a load.
+func (h *member) want(l *load, n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.wanted += n
 }
 
 // wait is await for a load that runs already.
@@ -168,23 +177,37 @@ func (h *member) current(model ollama.Name) *load {
 	return nil
 }
 
-// join returns the running load of r, starting it when there is none.
+// errUnwanted ends a load that nobody waits for any more before Ollama is asked for it.
+var errUnwanted = errors.New("nobody waits for the load")
+
+// join returns the running load of r, starting it when there is none. It is wanted by one more
+// then.
 func (h *member) join(r LoadRequest, embedding bool) *load {
 	options, _ := json.Marshal(r.Options.LoadTime()) // plain numbers: cannot fail
 	key := loadKey{r.Model, string(options), r.KeepAlive}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if l := h.loads[key]; l != nil {
+		l.wanted++
 		return l
 	}
-	l := &load{last: h.took[h.known.models[r.Model].Digest], done: make(chan struct{})}
+	l := &load{wanted: 1, last: h.took[h.known.models[r.Model].Digest], done: make(chan struct{})}
 	h.loads[key] = l
 	h.publish()
 	h.wg.Go(func() {
 		over := h.watcher.Load()
-		l.running, l.err = h.bring(r, embedding)
+		l.running, l.err = h.bring(r, embedding, func() bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if l.wanted == 0 {
+				delete(h.loads, key) // who comes now starts another one
+			}
+			return l.wanted > 0
+		})
 		h.mu.Lock()
-		delete(h.loads, key)
+		if h.loads[key] == l {
+			delete(h.loads, key)
+		}
 		h.publish()
 		h.mu.Unlock()
 		over()
@@ -196,12 +219,15 @@ func (h *member) join(r LoadRequest, embedding bool) *load {
 
 // bring loads a model and notes what is known of it then, whether or not a caller still
 // waits. It returns how the model is loaded, nil when ps does not list it.
-func (h *member) bring(r LoadRequest, embedding bool) (*ollama.Running, error) {
+func (h *member) bring(r LoadRequest, embedding bool, wanted func() bool) (*ollama.Running, error) {
 	select {
 	case h.turn <- struct{}{}:
 		defer func() { <-h.turn }()
 	case <-h.life.Done():
 		return nil, h.life.Err()
+	}
+	if !wanted() {
+		return nil, errUnwanted
 	}
 	before, err := h.running(h.life, r.Model)
 	if err != nil {

@@ -93,18 +93,28 @@ func newMember(f *Fleet, host Host) *member {
 	return h
 }
 
-// inherit takes over the lines of the member in whose place h comes, so that both together
-// send the host no more calls than it answers.
+// inherit takes over what is known of the host from the member in whose place h comes, so that
+// calls go on to where their models are loaded, and its lines, so that both together send the
+// host no more calls than it answers.
 func (h *member) inherit(old *member) {
-	if h.Address != old.Address || h.Parallel != old.Parallel {
+	if h.Address != old.Address {
 		return
 	}
 	old.mu.Lock()
-	queues := maps.Clone(old.queues)
+	queues, loaded, took := maps.Clone(old.queues), maps.Clone(old.loaded), maps.Clone(old.took)
+	known := old.known
 	old.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.queues = queues
+	if h.loaded, h.took = loaded, took; h.Parallel == old.Parallel {
+		h.queues = queues
+	}
+	if h.known.psAsked.IsZero() {
+		h.known.running, h.known.psAsked = known.running, known.psAsked
+	}
+	if h.known.models == nil && known.models != nil {
+		h.has(known.tags)
+	}
 }
 
 // close ends what runs and waits for it.
@@ -138,6 +148,9 @@ func (h *member) healthChanged(old, now *health.Snapshot) {
 		h.wg.Go(h.abandon)
 	case now.State.Usable() && (old.Asked.IsZero() || !old.State.Usable()):
 		h.fleet.rewarm()
+		if h.life.Err() == nil {
+			h.wg.Go(h.fleet.abandon)
+		}
 	}
 }
 
@@ -176,6 +189,12 @@ func (h *member) askTags(ctx context.Context) ([]ollama.Model, error) {
 	if h.known.models != nil && sameTags(h.known.tags, tags) {
 		return tags, nil
 	}
+	h.has(tags)
+	return tags, nil
+}
+
+// has takes in what is installed. It wants mu locked.
+func (h *member) has(tags []ollama.Model) {
 	h.known.tags = tags
 	h.known.models = make(map[ollama.Name]route.Model, len(tags))
 	for _, t := range tags {
@@ -183,7 +202,6 @@ func (h *member) askTags(ctx context.Context) ([]ollama.Model, error) {
 		h.known.models[n] = route.Model{Digest: t.Digest, Size: t.Size, Remote: t.RemoteHost != "", Barred: h.May != nil && !h.May(n)}
 	}
 	h.publish()
-	return tags, nil
 }
 
 func sameTags(a, b []ollama.Model) bool {
@@ -319,8 +337,13 @@ func (h *member) refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, hostPatience)
 	defer cancel()
 	if h.facts.Load().Down == "" {
+		ps := h.ps.join(ctx) // where a model is loaded is where a call on it goes
 		_, err := h.tags.get(ctx)
 		h.blame(err)
+		select {
+		case <-ps.done:
+		case <-ctx.Done():
+		}
 		return
 	}
 	select {

@@ -7,7 +7,12 @@ import "time"
 type pace struct {
 	seen    int     // prompts
 	slowest float64 // tokens a second
+	long    bool    // of those that were long enough to tell; else of the others
 }
+
+// longPrompt is how many tokens tell a pace. What a prompt costs beside its tokens makes a
+// shorter one, or one that the cache has but for its last token, look many times slower.
+const longPrompt = 64
 
 // enoughSeen is how many prompts make a pace.
 const enoughSeen = 5
@@ -19,9 +24,14 @@ func (p *pace) note(tokens int, took time.Duration) {
 		return
 	}
 	p.seen++
-	if rate := float64(tokens) / took.Seconds(); p.slowest == 0 || rate < p.slowest {
+	long := tokens >= longPrompt
+	if p.long && !long {
+		return
+	}
+	if rate := float64(tokens) / took.Seconds(); p.slowest == 0 || rate < p.slowest || long && !p.long {
 		p.slowest = rate
 	}
+	p.long = long
 }
 
 // How far from the slowest pace a prompt may be, how many bytes a token has at the least on

@@ -147,7 +147,9 @@ func (f *Fleet) last(ctx context.Context, n *need, none *route.Error, tried []st
 		e.Hosts = append(e.Hosts, r.String())
 		switch r.Reason {
 		case route.Missing:
-			speaker = cmp.Or(speaker, r.Host.Name)
+			if r.Host.Down == "" || alone {
+				speaker = cmp.Or(speaker, r.Host.Name)
+			}
 		case route.Down, route.Unknown:
 			e.Kind = ollama.Unreachable
 			if alone {
@@ -199,7 +201,7 @@ func (h *member) begin(ctx context.Context, n *need, m route.Model, options stri
 
 // leave counts a call out, and tells the watcher how it went.
 func (v *visit) leave(err error) {
-	v.cancel(nil)
+	v.cancel(nil) // a cause that it has stays
 	h := v.member
 	h.mu.Lock()
 	delete(h.visits, v)
@@ -211,10 +213,23 @@ func (v *visit) leave(err error) {
 		h.publish()
 	}
 	h.mu.Unlock()
-	if counts(err) && (err != nil || v.digest != "") {
+	if v.tells(err) {
 		h.watcher.Report(err)
 	}
 	h.users.Done()
+}
+
+// tells reports whether the end of the call says something of its host, that is not known
+// already. What ollama.com answers says nothing.
+func (v *visit) tells(err error) bool {
+	var e *ollama.Error
+	switch {
+	case err == nil:
+		return v.digest != ""
+	case errors.Is(context.Cause(v.ctx), errGone), v.remote && errors.As(err, &e) && e.Status != 0:
+		return false
+	}
+	return counts(err)
 }
 
 // counts reports whether the end of a call says something of its host. A model that does not
@@ -248,6 +263,15 @@ func (h *member) rescue(which func(*visit) bool) {
 func (h *member) abandon() {
 	if h.facts.Load().Down != "" {
 		h.rescue(func(*visit) bool { return true })
+	}
+}
+
+// abandon has the calls on hosts that are down moved to one that is back.
+func (f *Fleet) abandon() {
+	members, done := f.use(func(h *member) bool { return h.facts.Load().Down != "" })
+	defer done()
+	for _, h := range members {
+		h.abandon()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet/health"
 )
 
 // The law of trying again. A call is tried again only while nothing of an answer has come,
@@ -38,7 +39,8 @@ func (r *retries) again(ctx context.Context, v *visit, err error, more func(trie
 	if ctx.Err() != nil || v.answered || !errors.As(err, &e) || !elsewhere(e) {
 		return false
 	}
-	if e.Kind != ollama.MissingModel {
+	moved := health.Refused(err) || v.sent.IsZero() && errors.Is(context.Cause(v.ctx), errGone) // no host had work of it
+	if e.Kind != ollama.MissingModel && !moved {
 		r.tries++
 	}
 	if r.tries >= maxTries {
@@ -46,7 +48,7 @@ func (r *retries) again(ctx context.Context, v *visit, err error, more func(trie
 	}
 	r.tried = append(r.tried, v.Client.Name())
 	if more(r.tried) {
-		return r.budget.spend()
+		return moved || r.budget.spend()
 	}
 	if e.Kind != ollama.Busy || e.Status == 0 || e.RetryAfter > maxWait || !r.budget.spend() {
 		return false

@@ -189,12 +189,16 @@ func (v *visit) ask() {
 func (v *visit) attempt(n *need, w Watch, call callFunc) error {
 	v.count(n.model, 0, 1)
 	defer v.count(n.model, 0, -1)
+	content, err := v.content(n)
+	if err != nil {
+		return err
+	}
 	for recovered := false; ; {
 		p, options, err := v.ready(v.ctx, n, w)
 		if err != nil {
 			return err
 		}
-		p.Recovered, p.Digest = recovered, v.digest
+		p.Recovered, p.Digest = recovered, content
 		if v.remote = p.Remote; p.Remote { // ollama.com's slots are not ours to give, nor to bring back
 			return v.send(v.ctx, n, w, p, func(ctx context.Context) error { return call(ctx, v, options) })
 		}
@@ -207,7 +211,7 @@ func (v *visit) attempt(n *need, w Watch, call callFunc) error {
 			again := waited && !v.moving()          // others may have made the model go meanwhile
 			leave, err := v.keep(again, func() (err error) {
 				p, options, err = v.ready(v.ctx, n, w)
-				p.Recovered, p.Digest = recovered, v.digest
+				p.Recovered, p.Digest = recovered, content
 				return err
 			})
 			if err != nil {
@@ -235,6 +239,19 @@ func (v *visit) attempt(n *need, w Watch, call callFunc) error {
 			v.opts.Observe.recovered(v.Client.Name(), n.model)
 		}
 	}
+}
+
+// content is the digest of the model as the host has it now. Vectors of other content are of no
+// use: another program may have pulled it since the host was looked at.
+func (v *visit) content(n *need) (string, error) {
+	if n.op != "embed" || !v.others || v.digest == "" {
+		return v.digest, nil
+	}
+	digest, err := v.member.digest(v.ctx, n.model)
+	if err == nil && n.digest != "" && digest != n.digest {
+		err = v.fail(v.ctx, n.model, &ollama.Error{Op: n.op, Host: v.Client.Name(), Kind: ollama.MissingModel, Message: "it has another version by now"})
+	}
+	return digest, err
 }
 
 // send checks that the call fits where it is going, and sends it.

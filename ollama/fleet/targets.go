@@ -126,12 +126,13 @@ func (f *Fleet) everywhere(ctx context.Context, model ollama.Name, do func(*memb
 	if err != nil {
 		return nil, err
 	}
-	members, done := f.use(nil)
+	members, done := f.use(func(h *member) bool { return len(names) == 0 || slices.Contains(names, h.Client.Name()) })
 	defer done()
-	for i, h := range members {
-		if !slices.Contains(names, h.Client.Name()) && (len(names) > 0 || i > 0) {
-			continue
-		}
+	if len(names) == 0 && len(members) > 0 { // one that answers says so
+		i := slices.IndexFunc(members, func(h *member) bool { return h.facts.Load().Down == "" })
+		members = members[max(i, 0):][:1]
+	}
+	for _, h := range members {
 		if err := do(h); err != nil {
 			return hosts, err
 		}

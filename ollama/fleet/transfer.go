@@ -22,7 +22,7 @@ type transfer struct {
 	err  error
 	sum  ollama.Transfer // of the transfer's own goroutine
 
-	// The fleet's mu guards what follows.
+	// The member's mu guards what follows.
 	callers int
 	state   ollama.TransferState
 	news    chan struct{} // closed, and replaced, when state changes

@@ -43,8 +43,9 @@ func (f *Fleet) Unload(ctx context.Context, model ollama.Name, host string, w Wa
 		defer mu.Unlock()
 		w.phase(p)
 	}}
+	up := slices.ContainsFunc(members, func(h *member) bool { return h.facts.Load().Down == "" })
 	for i, h := range members {
-		if i > 0 && h.facts.Load().Down != "" {
+		if up && h.facts.Load().Down != "" {
 			continue // what is lost with it is not in memory
 		}
 		wg.Go(func() { states[i], errs[i] = h.unload(ctx, model, together) })

@@ -96,6 +96,9 @@ func (v *visit) alive() bool {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if errors.Is(context.Cause(v.ctx), errGone) { // rescue came first
+		return false
+	}
 	v.answered = true
 	if v.on == nil { // not guarded
 		v.heard = true
@@ -201,5 +204,8 @@ func (h *member) recover(ctx context.Context, model ollama.Name) (unloaded bool,
 		return false, err
 	}
 	h.fresh(model)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.state(model).pace = pace{} // if it was only slow it is so again, and must be left to answer
 	return true, nil
 }

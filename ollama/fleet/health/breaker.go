@@ -36,7 +36,7 @@ type breaker struct {
 func (b *breaker) fail(err error, at time.Time, limit int) time.Time {
 	b.failures++
 	b.doubt, b.hold = err, latest(b.hold, at)
-	if b.failures >= limit || b.state != Closed || refused(err) {
+	if b.failures >= limit || b.state != Closed || Refused(err) {
 		b.state = Open
 	}
 	return at.Add(jittered(min(minBackoff<<min(b.failures-1, 16), maxBackoff)))
@@ -46,7 +46,7 @@ func (b *breaker) fail(err error, at time.Time, limit int) time.Time {
 // alone until the next try.
 func (b *breaker) failCall(err error, at time.Time, limit int) time.Time {
 	again := b.fail(err, at, limit)
-	if !refused(err) {
+	if !Refused(err) {
 		b.suspect, b.hold = true, latest(b.hold, again)
 	}
 	return again
@@ -86,9 +86,9 @@ func (b *breaker) pass(began time.Time, proven bool) {
 	*b = breaker{state: Closed, failures: failures}
 }
 
-// refused reports whether there was no connection: nobody listens, there is no route or no
+// Refused reports whether there was no connection: nobody listens, there is no route or no
 // such name. Windows has error numbers of its own, hence not ECONNREFUSED.
-func refused(err error) bool {
+func Refused(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
 }

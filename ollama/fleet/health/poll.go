@@ -148,7 +148,7 @@ func (w *Watcher) end(began time.Time, a answers) {
 		w.pause = pause{}
 	}
 	e := effectOf(a.err)
-	if dead := e != denies && e != pauses && (!a.answered || refused(a.err)); dead {
+	if dead := e != denies && e != pauses && (!a.answered || Refused(a.err)); dead {
 		w.failure = a.err
 		w.soon(w.breaker.fail(a.err, began, w.opts.Failures))
 	} else {

@@ -190,7 +190,7 @@ func (w *Watcher) rest(err error) {
 		p.state = RateLimited
 	}
 	if p.until.After(w.pause.until) {
-		w.pause = p
+		w.pause, w.failure = p, err
 	}
 	w.soon(w.pause.until)
 }
