@@ -142,7 +142,9 @@ func (l *hostList) reload(ctx context.Context) (changed bool) {
 }
 
 // several reports whether there may be more than one host.
-func (l *hostList) several() bool { return len(l.now.Hosts) > 1 || len(l.services()) > 0 }
+func (l *hostList) several() bool {
+	return len(l.now.Hosts) > 1 || len(l.services()) > 0 || l.now.Origin == "--config" && l.now.Ollama == ""
+}
 
 // services are the names that stand for hosts.
 func (l *hostList) services() (services []dns.Service) {

@@ -7,6 +7,9 @@
 // A [Fleet] places calls on its members, one for each host. To choose one is the task of
 // package route, to know how a host is that of package health, and to keep a line before each
 // model of each host that of package queue.
+//
+// Locks are taken in this order: the fleet's, a member's, those of its queues and of the history;
+// and a watcher's before its member's, so that no watcher is called with a member locked.
 package fleet
 
 import (

@@ -39,8 +39,8 @@ func (f *Fleet) Running(ctx context.Context) ([]Running, error) {
 	return running, nil
 }
 
-// Probe asks the hosts who they are, until one answers: its version of Ollama and how many
-// models it has. The error is that of the first.
+// Probe asks the hosts who they are: the version of Ollama and the number of models of the
+// first that answers, by name. The error is there when none does.
 func (f *Fleet) Probe(ctx context.Context) (version string, models int, err error) {
 	type answer struct {
 		version string

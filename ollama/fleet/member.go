@@ -88,8 +88,8 @@ func newMember(f *Fleet, host Host) *member {
 	h.publish()
 	h.mu.Unlock()
 	h.watcher = health.New(health.Host{
-		Name: host.Client.Name(), Version: host.Client.Version, Tags: h.tags.get, PS: h.ps.get,
-	}, health.Options{Interval: f.opts.Poll, Idle: h.idle, Changed: h.healthChanged})
+		Name: host.Client.Name(), Version: host.Client.Version, Tags: h.tags.get, PS: h.ps.get, Probe: h.probe,
+	}, health.Options{Interval: f.opts.Poll, Idle: h.unused, Changed: h.healthChanged})
 	return h
 }
 
@@ -128,8 +128,8 @@ func (h *member) close() {
 // idleAfter is how long nobody calls before hosts are looked at less often.
 const idleAfter = time.Minute
 
-// idle reports whether nobody has called the fleet for long.
-func (h *member) idle() bool {
+// unused reports whether nobody has called the fleet for long.
+func (h *member) unused() bool {
 	return time.Since(time.Unix(0, h.fleet.called.Load())) > idleAfter
 }
 

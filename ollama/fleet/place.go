@@ -23,7 +23,6 @@ type visit struct {
 	digest string // of the model that it runs on; "" when nobody knows which, and for none
 	model  ollama.Name
 	call   route.Call // by which it was placed; the zero Call when it had no choice
-	why    string     // it was placed there
 	sent   time.Time  // when it was sent; guarded by the member's mu
 	others bool       // the fleet has more hosts
 	forAll bool       // what it says of a missing model holds for all hosts
@@ -85,8 +84,7 @@ func (f *Fleet) choose(ctx context.Context, n *need, tried []string) (*visit, er
 	v := f.members[i].begin(ctx, n, c.Model, call.Options)
 	v.call, v.others = call, len(f.members) > 1
 	if f.opts.Observe.Placed != nil {
-		v.why = c.Why()
-		f.opts.Observe.Placed(v.Client.Name(), n.model, v.why)
+		f.opts.Observe.Placed(v.Client.Name(), n.model, c.Why())
 	}
 	return v, nil
 }

@@ -193,52 +193,63 @@ func (v *visit) attempt(n *need, w Watch, call callFunc) error {
 	if err != nil {
 		return err
 	}
-	for recovered := false; ; {
-		p, options, err := v.ready(v.ctx, n, w)
-		if err != nil {
-			return err
-		}
+	var p Place
+	var options *ollama.Options
+	recovered := false
+	ready := func() (err error) {
+		p, options, err = v.ready(v.ctx, n, w)
 		p.Recovered, p.Digest = recovered, content
-		if v.remote = p.Remote; p.Remote { // ollama.com's slots are not ours to give, nor to bring back
-			return v.send(v.ctx, n, w, p, func(ctx context.Context) error { return call(ctx, v, options) })
-		}
-		slot, waited, err := v.enter(n, w)
-		if err != nil {
+		return err
+	}
+	send := func(ctx context.Context) error {
+		return v.send(ctx, n, w, p, func(ctx context.Context) error { return call(ctx, v, options) })
+	}
+	for {
+		if err := ready(); err != nil {
 			return err
 		}
-		r, err := func() (*recovery, error) {
-			defer func() { slot.Leave(v.timing) }() // with none unless the call ended well
-			again := waited && !v.moving()          // others may have made the model go meanwhile
-			leave, err := v.keep(again, func() (err error) {
-				p, options, err = v.ready(v.ctx, n, w)
-				p.Recovered, p.Digest = recovered, content
-				return err
-			})
-			if err != nil {
-				return nil, err
-			}
-			defer leave()
-			return v.guard(n, func(ctx context.Context) error {
-				return v.send(ctx, n, w, p, func(ctx context.Context) error { return call(ctx, v, options) })
-			})
-		}()
+		if v.remote = p.Remote; p.Remote { // ollama.com's slots are not ours to give, nor to bring back
+			return send(v.ctx)
+		}
+		r, err := v.inTurn(n, w, ready, send)
 		if r == nil {
 			return err
 		}
-		w.phase(Recovering)
-		select {
-		case <-r.done:
-		case <-v.ctx.Done():
-			return v.ctx.Err()
+		if err := v.healed(r, w); err != nil {
+			return err
 		}
-		if r.err != nil {
-			return r.err
-		}
-		if r.unloaded {
-			recovered = true
-			v.opts.Observe.recovered(v.Client.Name(), n.model)
-		}
+		recovered = recovered || r.unloaded
 	}
+}
+
+// inTurn sends a call when the line lets it, and the model is still there then. The recovery
+// is that for which the call was ended, or nil.
+func (v *visit) inTurn(n *need, w Watch, ready func() error, send func(context.Context) error) (*recovery, error) {
+	slot, waited, err := v.enter(n, w)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { slot.Leave(v.timing) }() // with none unless the call ended well
+	leave, err := v.keep(waited && !v.moving(), ready)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return v.guard(n, send)
+}
+
+// healed waits for a recovery.
+func (v *visit) healed(r *recovery, w Watch) error {
+	w.phase(Recovering)
+	select {
+	case <-r.done:
+	case <-v.ctx.Done():
+		return v.ctx.Err()
+	}
+	if r.unloaded {
+		v.opts.Observe.recovered(v.Client.Name(), v.model)
+	}
+	return r.err
 }
 
 // content is the digest of the model as the host has it now. Vectors of other content are of no

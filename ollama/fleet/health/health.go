@@ -68,7 +68,7 @@ type Host struct {
 type Options struct {
 	Interval time.Duration // between two polls of a host that is well, ±20 %; 0 is 5 s; less: only when there is a reason
 	Idle     func() bool   // reports that nobody calls: the host is polled less often; nil: never; it must not block
-	Timeout  time.Duration // of each question; 0 is 2 s
+	Timeout  time.Duration // of each question, and a tenth of a probe's; 0 is 2 s
 	Failures int           // in a row that open the breaker, at least; 0 is 3
 
 	// Changed is told of all news but Asked and Failure, in order. It runs while the watcher is

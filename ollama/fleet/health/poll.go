@@ -101,22 +101,30 @@ func (w *Watcher) ask(probe bool) (a answers) {
 	a.noLoaded = w.bounded("ps", func(ctx context.Context) (err error) { a.loaded, err = w.host.PS(ctx); return err })
 	a.err = cmp.Or(a.noModels, a.noLoaded)
 	if probe && a.err == nil {
-		a.probe = w.bounded("probe", w.host.Probe)
+		a.probe = w.within(probeFactor*w.opts.Timeout, "probe", w.host.Probe)
 		a.proven = a.probe == nil
 	}
 	return a
 }
 
-// bounded asks a question. That the host does not answer in time is the host's failure.
+// probeFactor is by how much longer than a question a probe may take: a model answers it.
+const probeFactor = 10
+
+// bounded asks a question that a host answers at once.
 func (w *Watcher) bounded(op string, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(w.life, w.opts.Timeout)
+	return w.within(w.opts.Timeout, op, ask)
+}
+
+// within asks a question. That the host does not answer in time is the host's failure.
+func (w *Watcher) within(limit time.Duration, op string, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(w.life, limit)
 	defer cancel()
 	w.wait(op)
 	defer time.AfterFunc(lateAfter, func() { w.isLate(op) }).Stop()
 	err := ask(ctx)
 	w.wait("")
 	if err != nil && ctx.Err() != nil {
-		return &ollama.Error{Op: op, Host: w.host.Name, Kind: ollama.Stalled, Message: fmt.Sprintf("nothing came for %v", w.opts.Timeout)}
+		return &ollama.Error{Op: op, Host: w.host.Name, Kind: ollama.Stalled, Message: fmt.Sprintf("nothing came for %v", limit)}
 	}
 	return err
 }
