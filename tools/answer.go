@@ -108,6 +108,7 @@ func (r *run) once(ctx context.Context, truncate bool) error {
 	watch := waits(r.report, r.model)
 	watch.Placed = func(p fleet.Place) {
 		p.LoadWait += r.place.LoadWait
+		p.LineWait += r.place.LineWait
 		r.place = p
 	}
 	watch.Cached = func(int, string) { r.cached = true }

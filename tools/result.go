@@ -163,12 +163,12 @@ func (r *run) promptNote(truncated string) string {
 	return ""
 }
 
-// timing splits the call's time. Ollama does not report how long a request waited for a
-// slot: it is what remains of its total.
+// timing splits the call's time. A call waits for a slot in our line, and where another program
+// uses the model in Ollama's, of which it does not report: that is what remains of its total.
 func (r *run) timing() *timing {
 	d := r.done
 	t := &timing{
-		QueueMS:    ms(max(0, d.TotalDuration-d.LoadDuration-d.PromptEvalDuration-d.EvalDuration)),
+		QueueMS:    ms(r.place.LineWait + max(0, d.TotalDuration-d.LoadDuration-d.PromptEvalDuration-d.EvalDuration)),
 		LoadMS:     ms(r.place.LoadWait + d.LoadDuration),
 		PromptMS:   ms(d.PromptEvalDuration),
 		GenerateMS: ms(d.EvalDuration),

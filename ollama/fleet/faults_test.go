@@ -9,7 +9,7 @@ import (
 	"ollama-mcp/ollama"
 )
 
-// T5: a call that was ended because its host is gone has no answer, even when the first piece of one comes in that very
+// a call that was ended because its host is gone has no answer, even when the first piece of one comes in that very
 // moment: it is made again elsewhere.
 func TestAliveAfterRescue(t *testing.T) {
 	h := &member{opts: &Options{}, visits: map[*visit]struct{}{}, traffic: map[ollama.Name]*traffic{}}
@@ -23,7 +23,7 @@ func TestAliveAfterRescue(t *testing.T) {
 	}
 }
 
-// T14: a prompt that Ollama has in its cache, but for one token, is no measure of how fast it reads.
+// a prompt that Ollama has in its cache, but for one token, is no measure of how fast it reads.
 func TestPaceOfCachedPrompt(t *testing.T) {
 	var p pace
 	for range 9 {

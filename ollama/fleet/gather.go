@@ -10,8 +10,8 @@ import (
 )
 
 // hostPatience bounds how long a question to all waits for one host, doubtPatience for one that
-// is not well.
-const hostPatience, doubtPatience = 3 * time.Second, time.Second
+// is not well, downPatience for one that is down.
+const hostPatience, doubtPatience, downPatience = 3 * time.Second, time.Second, 300 * time.Millisecond
 
 // gathered is what several hosts answered to one question.
 type gathered[T any] struct {
@@ -80,7 +80,11 @@ func askEach[T any](ctx context.Context, members []*member, ask func(context.Con
 	for i, h := range members {
 		wg.Go(func() {
 			patience := hostPatience
-			if len(members) > 1 && h.facts.Load().Doubtful {
+			switch facts := h.facts.Load(); {
+			case len(members) == 1:
+			case facts.Down != "":
+				patience = downPatience
+			case facts.Doubtful:
 				patience = doubtPatience
 			}
 			own, cancel := context.WithTimeout(ctx, patience)

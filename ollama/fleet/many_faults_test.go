@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +18,7 @@ import (
 	"ollama-mcp/ollama/ollamatest"
 )
 
-// T1: a prompt that is read much more slowly than any before must be answered some time.
+// a prompt that is read much more slowly than any before must be answered some time.
 func TestRecoversOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := onlyOnA(t, fleet.Options{WedgeAfter: 2 * time.Second})
@@ -33,7 +35,7 @@ func TestRecoversOnce(t *testing.T) {
 	})
 }
 
-// T2: what ollama.com refuses says nothing of the host.
+// what ollama.com refuses says nothing of the host.
 func TestRemoteFailures(t *testing.T) {
 	for _, f := range []ollamatest.Fault{ollamatest.TooManyRequests(), ollamatest.Status("bad gateway", 502, "application/json", `{"error":"upstream"}`, ollama.Failed)} {
 		bubble(t, func(t *testing.T) {
@@ -66,7 +68,7 @@ func TestRemoteFailures(t *testing.T) {
 	}
 }
 
-// T3: the first call, of a program that has just started.
+// the first call, of a program that has just started.
 func TestFirstCallGoesWhereItIsLoaded(t *testing.T) {
 	for _, poll := range []time.Duration{0, -1} {
 		for warm := range 3 {
@@ -88,7 +90,7 @@ func TestFirstCallGoesWhereItIsLoaded(t *testing.T) {
 	}
 }
 
-// T4: another program pulls a new version; a batch asks for the old content.
+// another program pulls a new version; a batch asks for the old content.
 func TestDigestChanges(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		em := ollamatest.FakeModel{Name: "e", Capabilities: []string{"embedding"}, Digest: "sha256:" + strings.Repeat("1", 64)}
@@ -127,7 +129,7 @@ func TestDigestChanges(t *testing.T) {
 	})
 }
 
-// T6: the settings of a host are read anew: what it was loaded with must not be forgotten.
+// the settings of a host are read anew: what it was loaded with must not be forgotten.
 func TestUpdateKeepsLoadOptions(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, 2, fleet.Options{}, func(i int, s *ollamatest.Script, h *fleet.Host) {
@@ -162,7 +164,7 @@ func TestUpdateKeepsLoadOptions(t *testing.T) {
 	})
 }
 
-// T7: what a host said to one caller is not told to another. Tools tell only the kind of Why, if it is that of Failure.
+// what a host said to one caller is not told to another. Tools tell only the kind of Why, if it is that of Failure.
 func TestWordsOfOthers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, 2, fleet.Options{}, serving(2))
@@ -180,7 +182,7 @@ func TestWordsOfOthers(t *testing.T) {
 	})
 }
 
-// T11: the first host is down, and the others answer.
+// the first host is down, and the others answer.
 func TestFirstDown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, 3, fleet.Options{}, serving(2))
@@ -204,7 +206,7 @@ func TestFirstDown(t *testing.T) {
 	})
 }
 
-// T12: a host goes away, or is removed, while many calls wait in its line: none has been sent, and none is lost.
+// a host goes away, or is removed, while many calls wait in its line: none has been sent, and none is lost.
 func TestManyWaitWhenAHostGoes(t *testing.T) {
 	for _, how := range []string{"killed", "removed"} {
 		t.Run(how, func(t *testing.T) {
@@ -251,7 +253,7 @@ func TestManyWaitWhenAHostGoes(t *testing.T) {
 	}
 }
 
-// T13: a call hangs on a host when no other can take it; then one can.
+// a call hangs on a host when no other can take it; then one can.
 func TestMovesWhenAnotherIsBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, 2, fleet.Options{}, serving(2))
@@ -278,7 +280,7 @@ func TestMovesWhenAnotherIsBack(t *testing.T) {
 	})
 }
 
-// T15: loads that nobody waits for any more, and that Ollama was not asked for, hold nobody up.
+// loads that nobody waits for any more, and that Ollama was not asked for, hold nobody up.
 func TestLoadsNobodyWaitsFor(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, 1, fleet.Options{}, func(i int, s *ollamatest.Script, h *fleet.Host) {
@@ -301,7 +303,7 @@ func TestLoadsNobodyWaitsFor(t *testing.T) {
 	})
 }
 
-// T16: the settings of one host are read anew, as when its token is another: calls go on to where their model is loaded.
+// the settings of one host are read anew, as when its token is another: calls go on to where their model is loaded.
 func TestUpdateOfWarmHost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, 2, fleet.Options{}, func(i int, s *ollamatest.Script, h *fleet.Host) {
@@ -323,6 +325,56 @@ func TestUpdateOfWarmHost(t *testing.T) {
 		o := r.generate(t.Context(), model(0), "hi")
 		if loads, _, _ := r.loads(); loads > 0 || o.err != nil {
 			t.Errorf("the call went to %s: %d loads, first text after %v, %v", o.host(), loads, o.first, o.err)
+		}
+	})
+}
+
+// Where all hosts have asked for a pause, a call is told for how long.
+func TestAllHostsRest(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 3, fleet.Options{}, serving(2))
+		r.settle()
+		limited := ollamatest.Status("limited", http.StatusTooManyRequests, "application/json", `{"error":"slow down"}`, ollama.Busy)
+		for _, n := range r.nodes {
+			n.fault(&limited, "/api/generate")
+		}
+		for range 3 {
+			o := r.generate(t.Context(), model(0), "hi")
+			var e *ollama.Error
+			if !errors.As(o.err, &e) || e.Kind != ollama.Busy {
+				t.Errorf("a call while all hosts say 429: %v, want busy", o.err)
+			}
+		}
+	})
+}
+
+// What waits in the line is told as such, and what came first goes first, also after a load.
+func TestLineAfterALoad(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 1, fleet.Options{}, func(i int, s *ollamatest.Script, h *fleet.Host) {
+			serving(1)(i, s, h)
+			s.Models[0].Loaded = false
+		})
+		r.settle()
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 6 {
+			wg.Go(func() {
+				o := r.generate(as(t.Context(), "one"), model(0), "hi")
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, i)
+				if waited := o.places[len(o.places)-1].LineWait; o.err != nil || len(order) > 1 && waited < time.Duration(len(order)-1)*time.Second {
+					t.Errorf("call %d, the %dth to be answered: %v, waited %v in the line", i, len(order), o.err, waited)
+				}
+			})
+			time.Sleep(100 * time.Millisecond)
+		}
+		wg.Wait()
+		r.idle()
+		if !slices.IsSorted(order[1:]) { // of those that waited for the load, one takes the free slot
+			t.Errorf("calls that came one after the other during a load were answered as %v", order)
 		}
 	})
 }

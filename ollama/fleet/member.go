@@ -248,7 +248,7 @@ func (h *member) publish() {
 		Since: s.Since, Doubtful: s.State == health.Degraded && !s.Asked.IsZero(),
 	}
 	if !s.State.Usable() {
-		facts.Down = outage(s)
+		facts.Down, facts.Until = outage(s), s.Until
 	}
 	if n := len(h.known.running) + len(h.known.visits); n > 0 {
 		facts.Loaded = h.inMemory(make([]route.Loaded, 0, n))

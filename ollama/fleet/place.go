@@ -22,11 +22,13 @@ type visit struct {
 	cancel context.CancelCauseFunc
 	digest string // of the model that it runs on; "" when nobody knows which, and for none
 	model  ollama.Name
-	call   route.Call // by which it was placed; the zero Call when it had no choice
-	sent   time.Time  // when it was sent; guarded by the member's mu
-	others bool       // the fleet has more hosts
-	forAll bool       // what it says of a missing model holds for all hosts
-	remote bool       // ollama.com runs the model, whose failures are not the host's
+	call   route.Call    // by which it was placed; the zero Call when it had no choice
+	came   time.Time     // when it was placed
+	waited time.Duration // for a slot
+	sent   time.Time     // when it was sent; guarded by the member's mu
+	others bool          // the fleet has more hosts
+	forAll bool          // what it says of a missing model holds for all hosts
+	remote bool          // ollama.com runs the model, whose failures are not the host's
 
 	answered bool         // something has come; guarded by the member's mu
 	on       *attempt     // the latest; nil when none is guarded
@@ -63,7 +65,7 @@ func (f *Fleet) place(ctx context.Context, n *need, tried []string) (*visit, err
 		if looked || len(none.Hosts) == 0 {
 			return f.last(ctx, n, none, tried)
 		}
-		if err := f.look(ctx, none); err != nil {
+		if err := f.look(ctx, n, none, tried); err != nil {
 			return nil, err
 		}
 	}
@@ -120,24 +122,39 @@ func (n *need) route(caller Caller, several bool) route.Call {
 
 // look asks the hosts anew that would take a call if what is known of them were wrong: the
 // model has just been installed there, or they are back.
-func (f *Fleet) look(ctx context.Context, none *route.Error) error {
+func (f *Fleet) look(ctx context.Context, n *need, none *route.Error, tried []string) error {
 	members, done := f.use(func(h *member) bool {
 		i := slices.IndexFunc(none.Hosts, func(r route.Refusal) bool { return r.Host.Name == h.Client.Name() })
 		return i >= 0 && slices.Contains([]route.Reason{route.Unknown, route.Missing, route.Down}, none.Hosts[i].Reason)
 	})
-	defer done()
 	var wg sync.WaitGroup
 	for _, h := range members {
 		wg.Go(func() { h.refresh(ctx) }) // what fails is among the facts then
 	}
-	wg.Wait()
+	all := make(chan struct{})
+	f.wg.Go(func() {
+		defer done()
+		wg.Wait()
+		close(all)
+	})
+	await(all, lookPatience)
+	if !f.elsewhere(ctx, n, tried) {
+		<-all
+	}
 	return ctx.Err()
 }
+
+// lookPatience is how long a look at all hosts waits for those that are slow, if one that is
+// not can take the call.
+const lookPatience = 500 * time.Millisecond
 
 // last is place for a call that no host can take, as far as is known. Where one may know
 // more, as of a model of ollama.com that nobody has installed, it is asked all the same, and
 // its answer is the best there is for a model that is missing, too.
 func (f *Fleet) last(ctx context.Context, n *need, none *route.Error, tried []string) (*visit, error) {
+	if err := resting(n, none); err != nil {
+		return nil, err
+	}
 	e := &PlaceError{Model: n.model, Kind: ollama.MissingModel}
 	alone := len(none.Hosts) == 1 && len(tried) == 0 // it has the better words for what is the matter
 	speaker := ""
@@ -170,9 +187,30 @@ func (f *Fleet) last(ctx context.Context, n *need, none *route.Error, tried []st
 	return nil, e
 }
 
+// resting is the error where all hosts that could take a call have asked to be left alone for
+// a while, else nil.
+func resting(n *need, none *route.Error) error {
+	var first *route.Host
+	for _, r := range none.Hosts {
+		switch {
+		case r.Reason == route.Down && r.Has && !r.Host.Until.IsZero():
+			if first == nil || r.Host.Until.Before(first.Until) {
+				first = r.Host
+			}
+		case r.Reason == route.Down, r.Reason == route.Unknown:
+			return nil
+		}
+	}
+	if first == nil || len(none.Hosts) == 1 { // one host speaks for itself
+		return nil
+	}
+	return &Error{Model: n.model, Err: &ollama.Error{Op: n.op, Host: first.Name, Kind: ollama.Busy,
+		RetryAfter: max(time.Second, time.Until(first.Until)), Message: "all hosts that have the model have asked to be left alone for a while"}}
+}
+
 // begin counts a call in that is placed on the host. It wants the fleet's mu locked.
 func (h *member) begin(ctx context.Context, n *need, m route.Model, options string) *visit {
-	v := &visit{member: h, model: n.model, remote: m.Remote}
+	v := &visit{member: h, model: n.model, remote: m.Remote, came: time.Now()}
 	v.ctx, v.cancel = context.WithCancelCause(ctx)
 	h.users.Add(1)
 	if !m.Remote && n.op != "show" {

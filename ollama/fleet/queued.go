@@ -13,7 +13,7 @@ import (
 func (v *visit) enter(n *need, w Watch) (slot *queue.Slot, waited bool, err error) {
 	caller := callerOf(v.ctx)
 	start := time.Now()
-	slot, err = v.line(n).Enter(v.ctx, queue.Call{Caller: caller.Name, Priority: caller.Priority, Cost: n.cost()}, func(p queue.Position) {
+	slot, err = v.line(n).Enter(v.ctx, queue.Call{Caller: caller.Name, Priority: caller.Priority, Came: v.came, Cost: n.cost()}, func(p queue.Position) {
 		if !waited {
 			w.phase(Queued)
 		}
@@ -23,7 +23,8 @@ func (v *visit) enter(n *need, w Watch) (slot *queue.Slot, waited bool, err erro
 		}
 	})
 	if waited {
-		v.opts.Observe.queued(v.Client.Name(), n.model, time.Since(start), err)
+		v.waited += time.Since(start)
+		v.opts.Observe.queued(v.Client.Name(), n.model, v.waited, err)
 	}
 	return slot, waited, v.full(n, err)
 }

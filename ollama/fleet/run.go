@@ -267,6 +267,7 @@ func (v *visit) content(n *need) (string, error) {
 
 // send checks that the call fits where it is going, and sends it.
 func (v *visit) send(ctx context.Context, n *need, w Watch, p Place, call func(context.Context) error) error {
+	p.LineWait = v.waited
 	w.placed(p)
 	if err := v.check(ctx, n, p); err != nil {
 		return err

@@ -23,6 +23,7 @@ type Place struct {
 	ContextLength int           // tokens that the loaded model can hold; 0 when unknown
 	Remote        bool          // ollama.com runs the model
 	LoadWait      time.Duration // how long the call waited for the model to load
+	LineWait      time.Duration // how long it waited for a slot, in our line
 	Recovered     bool          // the model was wedged and had to be reloaded for this call
 }
 

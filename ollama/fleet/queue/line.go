@@ -43,6 +43,7 @@ type flow struct {
 // waiter is a call that waits. The queue's mu guards slot until admitted is closed.
 type waiter struct {
 	caller   string
+	came     time.Time
 	cost     int
 	flow     *flow
 	slot     *Slot
@@ -93,7 +94,11 @@ func (l *line) push(w *waiter, p Priority, now time.Time) {
 	if len(f.calls) == 0 {
 		f.since = now
 	}
-	f.calls = append(f.calls, w)
+	at := len(f.calls) // usually: only calls that came earlier and entered later go before others
+	for at > 0 && f.calls[at-1].came.After(w.came) {
+		at--
+	}
+	f.calls = slices.Insert(f.calls, at, w)
 	w.flow = f
 	l.size++
 	l.of[w.caller]++

@@ -54,7 +54,8 @@ type Options struct {
 type Call struct {
 	Caller   string
 	Priority Priority
-	Cost     int // in a unit of which callers get equal shares, such as tokens; less than 1 is 1
+	Came     time.Time // when the call came, which may be before Enter; zero is now. Of one caller and priority the first goes first
+	Cost     int       // in a unit of which callers get equal shares, such as tokens; less than 1 is 1
 }
 
 // Position is how a call that waits stands, if nobody else comes and nobody leaves.
@@ -137,7 +138,10 @@ func (q *Queue) join(ctx context.Context, c Call) (*Slot, *waiter, error) {
 	if err := q.room(c.Caller, now); err != nil {
 		return nil, nil, err
 	}
-	w := &waiter{caller: c.Caller, cost: max(1, c.Cost), admitted: make(chan struct{})}
+	w := &waiter{caller: c.Caller, came: c.Came, cost: max(1, c.Cost), admitted: make(chan struct{})}
+	if w.came.IsZero() {
+		w.came = now
+	}
 	q.line.push(w, c.Priority, now)
 	if deadline, ok := ctx.Deadline(); ok {
 		p := q.position(w, now)

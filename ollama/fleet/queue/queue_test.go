@@ -521,3 +521,34 @@ func BenchmarkLine(b *testing.B) {
 		})
 	}
 }
+
+// Of one caller the call that came first goes first, whichever entered first.
+func TestOrderOfComing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := New(Options{Parallel: 1})
+		running, err := q.Enter(t.Context(), Call{Caller: "a"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		var order []int
+		var wg sync.WaitGroup
+		for _, came := range []int{3, 1, 4, 2} {
+			wg.Go(func() {
+				slot, err := q.Enter(t.Context(), Call{Caller: "a", Came: begun.Add(time.Duration(came))}, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				order = append(order, came)
+				slot.Leave(Timing{})
+			})
+			synctest.Wait()
+		}
+		running.Leave(Timing{})
+		wg.Wait()
+		if want := []int{1, 2, 3, 4}; !slices.Equal(order, want) {
+			t.Errorf("calls that came in the order of their numbers went as %v, want %v", order, want)
+		}
+	})
+}

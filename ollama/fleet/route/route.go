@@ -23,6 +23,7 @@ type Host struct {
 	Name  string    // unique
 	Down  string    // why it gets no calls, in words; "" when it does
 	Since time.Time // since when it is Down
+	Until time.Time // when it takes calls again, if it has said so
 
 	Doubtful bool // something went wrong there lately, or takes long: others come first
 
