@@ -123,6 +123,9 @@ func (h *Host) name() string {
 const nameChars = "abcdefghijklmnopqrstuvwxyz0123456789-_."
 
 func checkName(what, name string) error {
+	if what == "the name" && name == "all" {
+		return errors.New("the name all stands for all hosts: give this one another")
+	}
 	if name == "" || strings.Trim(name, nameChars) != "" {
 		return fmt.Errorf("%s %q is not made of small letters, digits and -_.: write it as in gpu-1", what, name)
 	}

@@ -161,9 +161,9 @@ func TestAppearedSinceIsNotReplaced(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			copied, seen := false, tt.seen
-			set, err := collect(Options{}, copyModel(func(context.Context, ollama.Name, ollama.Name) ([]string, error) {
+			set, err := collect(Options{}, copyModel(func(context.Context, ollama.Name, ollama.Name) (fleet.Reached, error) {
 				copied = true
-				return []string{"host"}, nil
+				return fleet.Reached{Hosts: []string{"host"}}, nil
 			}, func(context.Context, ollama.Name, string) (m *fleet.Model, _ error) {
 				m, seen = seen[0], seen[1:]
 				return m, nil

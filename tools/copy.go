@@ -29,7 +29,7 @@ type copyOutput struct {
 func (o *copyOutput) words() []string { return []string{o.Note} }
 
 // copyModel gives a model a second name.
-func copyModel(run func(ctx context.Context, source, destination ollama.Name) (hosts []string, err error), find findFunc) Tool {
+func copyModel(run func(ctx context.Context, source, destination ollama.Name) (fleet.Reached, error), find findFunc) Tool {
 	return confirmed(define(Tool{
 		Name:  "copy",
 		Title: "Copy a local model",
@@ -53,7 +53,7 @@ func copyModel(run func(ctx context.Context, source, destination ollama.Name) (h
 		if err != nil {
 			return copyOutput{}, err
 		}
-		hosts, err := run(ctx, source, destination)
+		on, err := run(ctx, source, destination)
 		if err != nil {
 			return copyOutput{}, err
 		}
@@ -62,8 +62,8 @@ func copyModel(run func(ctx context.Context, source, destination ollama.Name) (h
 			note += fmt.Sprintf(" It replaced the model that had the name (%s, %.12s).", size(before.Size), before.Digest)
 		}
 		return copyOutput{
-			Note:  note,
-			State: "copied", Source: source, Destination: destination, onHosts: hostsOf(hosts),
+			Note:  note + outOfReach(on),
+			State: "copied", Source: source, Destination: destination, onHosts: hostsOf(on.Hosts),
 		}, nil
 	}), func(ctx context.Context, in copyInput, c *call) (string, error) {
 		source, destination, err := in.names()

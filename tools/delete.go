@@ -23,7 +23,7 @@ type deleteOutput struct {
 func (o *deleteOutput) words() []string { return []string{o.Note} }
 
 // deleteModel removes a model.
-func deleteModel(run func(context.Context, ollama.Name, fleet.Watch) (hosts []string, err error), find findFunc) Tool {
+func deleteModel(run func(context.Context, ollama.Name, fleet.Watch) (fleet.Reached, error), find findFunc) Tool {
 	return confirmed(define(Tool{
 		Name:  "delete",
 		Title: "Delete a local model",
@@ -37,11 +37,11 @@ func deleteModel(run func(context.Context, ollama.Name, fleet.Watch) (hosts []st
 		if err != nil {
 			return deleteOutput{}, err
 		}
-		hosts, err := run(ctx, model, waits(c.report, model))
+		on, err := run(ctx, model, waits(c.report, model))
 		if err != nil {
 			return deleteOutput{}, err
 		}
-		return deleteOutput{Note: fmt.Sprintf("%s is deleted.", short(model)), State: "deleted", Model: model, onHosts: hostsOf(hosts)}, nil
+		return deleteOutput{Note: fmt.Sprintf("%s is deleted.", short(model)) + outOfReach(on), State: "deleted", Model: model, onHosts: hostsOf(on.Hosts)}, nil
 	}), func(ctx context.Context, in deleteInput, c *call) (string, error) {
 		model, err := c.modelNamed(ctx, in.Model)
 		if err != nil {

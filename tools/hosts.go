@@ -165,3 +165,11 @@ func (v *hostView) trouble() string {
 	}
 	return sentence(fmt.Sprintf("%s is %s since %s: %s", v.Name, v.State, v.Since.Format(time.RFC3339), v.Why))
 }
+
+// outOfReach names the hosts on which a model may still be what it was.
+func outOfReach(on fleet.Reached) string {
+	if len(on.Silent) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" Out of reach, and left as it may be there: %s.", list(on.Silent))
+}

@@ -24,7 +24,7 @@ type unloadOutput struct {
 func (o *unloadOutput) words() []string { return []string{o.Note} }
 
 // unload frees the memory of a model.
-func unload(run func(ctx context.Context, model ollama.Name, host string, w fleet.Watch) (fleet.UnloadState, []string, error), hosts bool) Tool {
+func unload(run func(ctx context.Context, model ollama.Name, host string, w fleet.Watch) (fleet.UnloadState, fleet.Reached, error), hosts bool) Tool {
 	return define(Tool{
 		Name:  "unload",
 		Title: "Unload a local model",
@@ -43,12 +43,12 @@ func unload(run func(ctx context.Context, model ollama.Name, host string, w flee
 		if err != nil {
 			return unloadOutput{}, err
 		}
-		o := unloadOutput{State: state, Model: model, onHosts: hostsOf(on)}
+		o := unloadOutput{State: state, Model: model, onHosts: hostsOf(on.Hosts)}
 		o.Note = fmt.Sprintf(map[fleet.UnloadState]string{
 			fleet.Unloaded:  "%s is unloaded%s; its memory is free.",
 			fleet.Pending:   "%s is still in use%s; Ollama unloads it when its calls have ended.",
 			fleet.NotLoaded: "Ollama does not list %s as loaded%s.",
-		}[state], short(model), onWhich(hosts, on))
+		}[state], short(model), onWhich(hosts, on.Hosts)) + outOfReach(on)
 		return o, nil
 	})
 }

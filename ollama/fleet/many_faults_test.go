@@ -378,3 +378,30 @@ func TestLineAfterALoad(t *testing.T) {
 		}
 	})
 }
+
+// A host that is out of reach keeps nobody from what the others do, and is named.
+func TestOutOfReach(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 3, fleet.Options{}, serving(2))
+		r.settle()
+		hang := ollamatest.Hang()
+		r.nodes[1].fault(&hang)
+		time.Sleep(20 * time.Second) // it is known as down
+		begun := time.Now()
+		state, on, err := r.Unload(t.Context(), model(0), "", fleet.Watch{})
+		if err != nil || state != fleet.Unloaded || !slices.Equal(on.Hosts, []string{"a", "c"}) || !slices.Equal(on.Silent, []string{"b"}) {
+			t.Errorf("unload with b out of reach = %s, %+v, %v; want unloaded on a and c, and b silent", state, on, err)
+		}
+		on, err = r.Delete(t.Context(), model(0), fleet.Watch{})
+		if err != nil || !slices.Equal(on.Hosts, []string{"a", "c"}) || !slices.Equal(on.Silent, []string{"b"}) {
+			t.Errorf("delete with b out of reach = %+v, %v; want a and c, and b silent", on, err)
+		}
+		var none *fleet.PlaceError
+		if _, _, err := r.Unload(t.Context(), model(0), "b", fleet.Watch{}); !errors.As(err, &none) || none.Kind != ollama.Unreachable || len(none.Hosts) != 1 {
+			t.Errorf("unload on b, which is out of reach = %v, want that it takes no calls", err)
+		}
+		if r.Hosts(t.Context()); time.Since(begun) > 6*time.Second {
+			t.Errorf("all that took %v, want no wait for b that it is known to need", time.Since(begun))
+		}
+	})
+}

@@ -159,7 +159,9 @@ func (f *Fleet) last(ctx context.Context, n *need, none *route.Error, tried []st
 	alone := len(none.Hosts) == 1 && len(tried) == 0 // it has the better words for what is the matter
 	speaker := ""
 	for _, r := range none.Hosts {
-		e.Hosts = append(e.Hosts, r.String())
+		if n.host == "" || r.Reason != route.Unfit { // that others are not the one that is named, goes without saying
+			e.Hosts = append(e.Hosts, r.String())
+		}
 		switch r.Reason {
 		case route.Missing:
 			if r.Host.Down == "" || alone {
@@ -336,4 +338,22 @@ func (f *Fleet) checkHost(name string) error {
 		return nil
 	}
 	return e
+}
+
+// reach refuses the name of a host that there is not, and of one that is down still, which is
+// found out at once and not after the patience of a call. "" is a name of all.
+func (f *Fleet) reach(ctx context.Context, model ollama.Name, host string) error {
+	if err := f.checkHost(host); err != nil || host == "" {
+		return err
+	}
+	members, done := f.use(func(h *member) bool { return only(host)(h) && h.facts.Load().Down != "" })
+	defer done()
+	for _, h := range members {
+		h.refresh(ctx)
+		if facts := h.facts.Load(); facts.Down != "" {
+			_, has := facts.Models[model]
+			return &PlaceError{Model: model, Kind: ollama.Unreachable, Hosts: []string{route.Refusal{Host: facts, Reason: route.Down, Has: has}.String()}}
+		}
+	}
+	return nil
 }

@@ -73,7 +73,7 @@ func (f *Fleet) Pull(ctx context.Context, model, host string, watch func(ollama.
 	if err := f.opts.allowed(name, ""); err != nil {
 		return nil, err
 	}
-	return f.deliver(delivery{model: name, host: host, do: func(h *member, watch func(ollama.TransferState)) (*Moved, error) {
+	return f.deliver(ctx, delivery{model: name, host: host, do: func(h *member, watch func(ollama.TransferState)) (*Moved, error) {
 		return h.pull(ctx, model, watch)
 	}}, watch)
 }
@@ -84,11 +84,11 @@ func (f *Fleet) Create(ctx context.Context, r *ollama.CreateRequest, host string
 	if err := f.CheckSource("create", r.From); err != nil {
 		return nil, err
 	}
-	from, err := f.have(ctx, r.From, host)
+	from, _, err := f.have(ctx, r.From, host)
 	if err != nil {
 		return nil, err
 	}
-	return f.deliver(delivery{model: r.Model, host: host, among: from, do: func(h *member, watch func(ollama.TransferState)) (*Moved, error) {
+	return f.deliver(ctx, delivery{model: r.Model, host: host, among: from, do: func(h *member, watch func(ollama.TransferState)) (*Moved, error) {
 		return h.create(ctx, r, watch)
 	}}, watch)
 }
@@ -107,25 +107,26 @@ func (f *Fleet) Push(ctx context.Context, model ollama.Name, watch func(ollama.T
 }
 
 // Copy gives an installed model a second name, in the place of a model that had it, on every
-// host that has it, and returns those. Where it fails it stops.
-func (f *Fleet) Copy(ctx context.Context, source, destination ollama.Name) (hosts []string, err error) {
+// host that has it, and says which. Where it fails it stops.
+func (f *Fleet) Copy(ctx context.Context, source, destination ollama.Name) (Reached, error) {
 	return f.everywhere(ctx, source, func(h *member) error { return h.copy(ctx, source, destination) })
 }
 
 // Delete removes a model from the memory and the disk of every host that has it, and checks
-// that it is gone; it returns those hosts. One that calls still run on is not deleted, but
+// that it is gone; it returns which. One that calls still run on is not deleted, but
 // busy; w is told as of Unload. Where it fails it stops.
-func (f *Fleet) Delete(ctx context.Context, model ollama.Name, w Watch) (hosts []string, err error) {
+func (f *Fleet) Delete(ctx context.Context, model ollama.Name, w Watch) (Reached, error) {
 	return f.everywhere(ctx, model, func(h *member) error { return h.delete(ctx, model, w) })
 }
 
 // everywhere does something to a model on one host after the other, of those that have it.
 // Where none has, the first says so.
-func (f *Fleet) everywhere(ctx context.Context, model ollama.Name, do func(*member) error) (hosts []string, err error) {
-	names, err := f.have(ctx, model, "")
+func (f *Fleet) everywhere(ctx context.Context, model ollama.Name, do func(*member) error) (r Reached, err error) {
+	names, silent, err := f.have(ctx, model, "")
 	if err != nil {
-		return nil, err
+		return r, err
 	}
+	r.Silent = silent
 	members, done := f.use(func(h *member) bool { return len(names) == 0 || slices.Contains(names, h.Client.Name()) })
 	defer done()
 	if len(names) == 0 && len(members) > 0 { // one that answers says so
@@ -134,20 +135,20 @@ func (f *Fleet) everywhere(ctx context.Context, model ollama.Name, do func(*memb
 	}
 	for _, h := range members {
 		if err := do(h); err != nil {
-			return hosts, err
+			return r, err
 		}
-		hosts = append(hosts, h.Client.Name())
+		r.Hosts = append(r.Hosts, h.Client.Name())
 	}
-	return hosts, nil
+	return r, nil
 }
 
-// have lists the hosts that have a model, whatever its content.
-func (f *Fleet) have(ctx context.Context, model ollama.Name, host string) (names []string, err error) {
+// have lists the hosts that have a model, whatever its content, and those that do not say.
+func (f *Fleet) have(ctx context.Context, model ollama.Name, host string) (names, silent []string, err error) {
 	if host == AllHosts {
 		host = ""
 	}
 	if err := f.checkHost(host); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	g, err := gather(ctx, f, only(host), func(ctx context.Context, h *member) (*ollama.Model, error) { return h.find(ctx, model) })
 	for _, a := range g.answers {
@@ -155,7 +156,10 @@ func (f *Fleet) have(ctx context.Context, model ollama.Name, host string) (names
 			names = append(names, a.host.Client.Name())
 		}
 	}
-	return names, err
+	for _, s := range g.silent {
+		silent = append(silent, s.Host)
+	}
+	return names, silent, err
 }
 
 // delivery is a model that is to be brought to hosts.
@@ -199,9 +203,9 @@ func (f *Fleet) targets(d *delivery) func(*member) bool {
 
 // deliver brings a model to hosts, at the same time. It ends when all have it or have failed; the
 // error is that of the first that failed.
-func (f *Fleet) deliver(d delivery, watch func(ollama.TransferState)) (*Moved, error) {
+func (f *Fleet) deliver(ctx context.Context, d delivery, watch func(ollama.TransferState)) (*Moved, error) {
 	if d.host != AllHosts {
-		if err := f.checkHost(d.host); err != nil {
+		if err := f.reach(ctx, d.model, d.host); err != nil {
 			return nil, err
 		}
 	}

@@ -43,16 +43,25 @@ func TestTargets(t *testing.T) {
 			}
 			return m.Hosts, nil
 		}, []string{"b"}},
-		{"copy", func(ctx context.Context, f *Fleet) ([]string, error) { return f.Copy(ctx, "m:latest", "two:latest") }, []string{"a", "b"}},
-		{"copy of what b has", func(ctx context.Context, f *Fleet) ([]string, error) { return f.Copy(ctx, "own:latest", "two:latest") }, []string{"b"}},
-		{"delete", func(ctx context.Context, f *Fleet) ([]string, error) { return f.Delete(ctx, "m:latest", Watch{}) }, []string{"a", "b"}},
+		{"copy", func(ctx context.Context, f *Fleet) ([]string, error) {
+			on, err := f.Copy(ctx, "m:latest", "two:latest")
+			return on.Hosts, err
+		}, []string{"a", "b"}},
+		{"copy of what b has", func(ctx context.Context, f *Fleet) ([]string, error) {
+			on, err := f.Copy(ctx, "own:latest", "two:latest")
+			return on.Hosts, err
+		}, []string{"b"}},
+		{"delete", func(ctx context.Context, f *Fleet) ([]string, error) {
+			on, err := f.Delete(ctx, "m:latest", Watch{})
+			return on.Hosts, err
+		}, []string{"a", "b"}},
 		{"unload", func(ctx context.Context, f *Fleet) ([]string, error) {
-			_, hosts, err := f.Unload(ctx, "m:latest", "", Watch{})
-			return hosts, err
+			_, on, err := f.Unload(ctx, "m:latest", "", Watch{})
+			return on.Hosts, err
 		}, []string{"a", "b"}},
 		{"unload on b", func(ctx context.Context, f *Fleet) ([]string, error) {
-			_, hosts, err := f.Unload(ctx, "m:latest", "b", Watch{})
-			return hosts, err
+			_, on, err := f.Unload(ctx, "m:latest", "b", Watch{})
+			return on.Hosts, err
 		}, []string{"b"}},
 		{"load on b", func(ctx context.Context, f *Fleet) ([]string, error) {
 			l, err := f.Load(ctx, LoadRequest{Model: "e:latest", Host: "b"}, Watch{})

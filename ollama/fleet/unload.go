@@ -26,12 +26,19 @@ const unloadWait = 10 * time.Second
 // longPause is between two looks at ps, after some shorter ones.
 const longPause = 250 * time.Millisecond
 
+// Reached is on which hosts something was done, and which hosts it should have been done on too,
+// had they answered. Both are by name.
+type Reached struct{ Hosts, Silent []string }
+
 // Unload frees a model's memory on every host, or on a named one, and says what ps says of it
 // afterwards and on which hosts it was loaded. It is Pending when it is on one. w hears of
 // [Unloading] when that takes longer than a runner takes to end: calls still run on the model.
-func (f *Fleet) Unload(ctx context.Context, model ollama.Name, host string, w Watch) (UnloadState, []string, error) {
-	if err := f.checkHost(host); err != nil {
-		return "", nil, err
+func (f *Fleet) Unload(ctx context.Context, model ollama.Name, host string, w Watch) (UnloadState, Reached, error) {
+	if host == AllHosts {
+		host = ""
+	}
+	if err := f.reach(ctx, model, host); err != nil {
+		return "", Reached{}, err
 	}
 	members, done := f.use(only(host))
 	defer done()
@@ -45,37 +52,56 @@ func (f *Fleet) Unload(ctx context.Context, model ollama.Name, host string, w Wa
 	}}
 	up := slices.ContainsFunc(members, func(h *member) bool { return h.facts.Load().Down == "" })
 	for i, h := range members {
-		if up && h.facts.Load().Down != "" {
-			continue // what is lost with it is not in memory
+		if facts := h.facts.Load(); up && facts.Down != "" {
+			errs[i] = h.stalled() // it may be there, out of reach
+			if _, has := facts.Models[model]; !has && facts.Models != nil {
+				errs[i] = &ollama.Error{Op: "unload", Host: facts.Name, Kind: ollama.MissingModel}
+			}
+			continue
 		}
-		wg.Go(func() { states[i], errs[i] = h.unload(ctx, model, together) })
+		wg.Go(func() { states[i], errs[i] = h.unloadOf(ctx, model, together, len(members)) })
 	}
 	wg.Wait()
 	return unloaded(members, states, errs)
 }
 
-// unloaded sums up what unloads on several hosts came to. That one does not have the model is
-// an error only when none has.
-func unloaded(members []*member, states []UnloadState, errs []error) (sum UnloadState, hosts []string, err error) {
+// unloadOf is unload on one of so many hosts: the others are not held up by one that hangs.
+func (h *member) unloadOf(ctx context.Context, model ollama.Name, w Watch, hosts int) (UnloadState, error) {
+	if hosts > 1 {
+		soon, cancel := context.WithTimeout(ctx, hostPatience)
+		defer cancel()
+		if _, err := h.ps.get(soon); err != nil && soon.Err() != nil && ctx.Err() == nil {
+			return "", h.stalled()
+		}
+	}
+	return h.unload(ctx, model, w)
+}
+
+// unloaded sums up what unloads on several hosts came to. That one fails or does not have the
+// model is an error only when none did better.
+func unloaded(members []*member, states []UnloadState, errs []error) (sum UnloadState, r Reached, err error) {
 	for i, h := range members {
-		switch {
+		switch missing := isKind(errs[i], ollama.MissingModel); {
 		case errs[i] != nil:
 			if err == nil || isKind(err, ollama.MissingModel) {
 				err = errs[i]
 			}
+			if !missing {
+				r.Silent = append(r.Silent, h.Client.Name())
+			}
 		case states[i] == NotLoaded:
 			sum = cmp.Or(sum, NotLoaded)
-		case states[i] != "":
-			hosts = append(hosts, h.Client.Name())
+		default:
+			r.Hosts = append(r.Hosts, h.Client.Name())
 			if sum != Pending {
 				sum = states[i]
 			}
 		}
 	}
-	if sum != "" && isKind(err, ollama.MissingModel) {
+	if sum != "" {
 		err = nil
 	}
-	return sum, hosts, err
+	return sum, r, err
 }
 
 func (h *member) unload(ctx context.Context, model ollama.Name, w Watch) (UnloadState, error) {
