@@ -111,8 +111,7 @@ func TestDigestChanges(t *testing.T) {
 				n.Change(func(s *ollamatest.Script) { s.Models[0].Digest = "sha256:" + strings.Repeat("2", 64) })
 			}
 		}
-		var was fleet.Place
-		was = p
+		was := p
 		p, err = ask("two", p.Digest)
 		got := ""
 		models, _, _ := r.Models(t.Context())
