@@ -70,6 +70,15 @@ rules that match:
 
 limits in force with every model: none
 `},
+		{"hosts", "policy: [{limits: {hosts: [night, gpu]}}, {models: [m], limits: {priority: low, hosts: [gpu, eu]}}]", []string{"bob", "generate", "m"},
+			`allowed: bob may use generate with m:latest. Rule "rule 1" allows it, and none denies it.
+
+rules that match:
+  rule 1  allow  hosts: [night, gpu]
+  rule 2  allow  priority: low, hosts: [gpu, eu]
+
+limits in force: priority: low, hosts: [eu, gpu, night]
+`},
 		{"no rule", team, []string{"bob", "generate", "m"}, "denied: bob may not use generate with m:latest. No rule allows it.\n"},
 		{"listed only", "policy: [{name: all lists, tools: [list_models]}]", []string{"bob", "list_models", "m"},
 			"denied: bob may not use list_models with m:latest. Models are shown to those alone who may use them.\n\nrules that match:\n  all lists  allow  none\n"},

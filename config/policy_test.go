@@ -29,7 +29,7 @@ policy:
     scopes: [ollama.read]
     tools: [generate, chat, list_models]
     models: &open ["llama3.2:*", "hf.co/*"]
-    limits: {calls_per_minute: 30, parallel_calls: 2, max_num_ctx: 8192, max_num_predict: 512, max_keep_alive: 10m, priority: low}
+    limits: {calls_per_minute: 30, parallel_calls: 2, max_num_ctx: 8192, max_num_predict: 512, max_keep_alive: 10m, priority: low, hosts: [night, gpu-1]}
   - models: *open
     effect: deny
 `
@@ -46,7 +46,7 @@ func TestPolicySection(t *testing.T) {
 		Tools: []string{"generate", "chat", "list_models"}, Models: open,
 		Limits: policy.Limits{
 			CallsPerMinute: new(30), ParallelCalls: new(2), MaxNumCtx: new(8192), MaxNumPredict: new(512),
-			MaxKeepAlive: new(10 * time.Minute), Priority: policy.Low,
+			MaxKeepAlive: new(10 * time.Minute), Priority: policy.Low, Hosts: []string{"night", "gpu-1"},
 		},
 	}, {Models: open, Effect: policy.Deny}}
 	if diff := cmp.Diff(want, c.Policy.Rules); diff != "" {

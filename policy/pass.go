@@ -115,6 +115,22 @@ func (c *Pass) count(ctx context.Context, chosen func(*rule) bool) error {
 	return nil
 }
 
+// Limits are those of all rules that allow calls of the tool by the caller in ctx whatever the
+// model, and calls with one of the models. They are as [Pass.Use] returns them, but nothing is
+// counted, nor refused.
+func (p *Policy) Limits(ctx context.Context, tool string, models ...ollama.Name) Limits {
+	if p == nil {
+		return Limits{}
+	}
+	v, set := p.view(auth.FromContext(ctx)), p.set(tool)
+	l := v.limits(set, "")
+	for _, m := range models {
+		of := v.limits(set, m)
+		l.tighten(&of)
+	}
+	return l
+}
+
 // limits are those of all rules that allow a call; model "" is no model.
 func (v *view) limits(tool toolSet, model ollama.Name) Limits {
 	var l Limits

@@ -92,10 +92,10 @@ func TestBusyCostsNoRate(t *testing.T) {
 
 func TestTightestLimitWins(t *testing.T) {
 	p := newPolicy(t,
-		Rule{Limits: Limits{MaxNumCtx: new(8192), MaxKeepAlive: new(time.Hour), Priority: High}},
-		Rule{Models: []string{"m"}, Limits: Limits{MaxNumCtx: new(4096), MaxNumPredict: new(512), Priority: Low}},
+		Rule{Limits: Limits{MaxNumCtx: new(8192), MaxKeepAlive: new(time.Hour), Priority: High, Hosts: []string{"night", "eu"}}},
+		Rule{Models: []string{"m"}, Limits: Limits{MaxNumCtx: new(4096), MaxNumPredict: new(512), Priority: Low, Hosts: []string{"gpu", "eu"}}},
 		Rule{Callers: []string{"a"}, Limits: Limits{MaxNumCtx: new(6000), MaxKeepAlive: new(time.Minute)}},
-		Rule{Callers: []string{"other"}, Limits: Limits{MaxNumCtx: new(1)}},
+		Rule{Callers: []string{"other"}, Limits: Limits{MaxNumCtx: new(1), Hosts: []string{"other"}}},
 		Rule{Tools: []string{"embed"}, Limits: Limits{MaxNumCtx: new(2)}},
 		Rule{Models: []string{"n"}, Effect: Deny},
 	)
@@ -104,9 +104,16 @@ func TestTightestLimitWins(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := pass.Use(as("a"), "m:latest")
-	want := Limits{MaxNumCtx: new(4096), MaxNumPredict: new(512), MaxKeepAlive: new(time.Minute), Priority: Low}
+	want := Limits{MaxNumCtx: new(4096), MaxNumPredict: new(512), MaxKeepAlive: new(time.Minute), Priority: Low, Hosts: []string{"eu", "gpu", "night"}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("limits of a call that four rules are about: %v (-want +got):\n%s", err, diff)
+	}
+	if diff := cmp.Diff(want, p.Limits(as("a"), "chat", "m:latest")); diff != "" {
+		t.Errorf("Limits of the same (-want +got):\n%s", diff)
+	}
+	want = Limits{MaxNumCtx: new(6000), MaxKeepAlive: new(time.Minute), Priority: High, Hosts: []string{"eu", "night"}}
+	if diff := cmp.Diff(want, p.Limits(as("a"), "chat")); diff != "" {
+		t.Errorf("Limits of calls with any model (-want +got):\n%s", diff)
 	}
 	var denied *Denied
 	if _, err := pass.Use(as("a"), "n:latest"); !errors.As(err, &denied) || denied.Rule != "rule 6" || pass.May("n:latest") {

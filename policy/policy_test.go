@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"ollama-mcp/ollama"
@@ -98,7 +99,7 @@ func TestNoRulesAllowAll(t *testing.T) {
 	pass, err := p.Enter(t.Context(), "load")
 	limits, useErr := pass.Use(t.Context(), "m:latest")
 	pass.Leave()
-	if allowed := p.Allow(t.Context(), "load", "m:latest"); p != nil || pass != nil || limits != (Limits{}) || errors.Join(err, useErr, allowed) != nil {
+	if allowed := p.Allow(t.Context(), "load", "m:latest"); p != nil || pass != nil || !cmp.Equal(limits, Limits{}) || errors.Join(err, useErr, allowed) != nil {
 		t.Errorf("a policy without rules: %v, Enter %v, %v, Use %v, %v, Allow %v; want nil and no limits", p, pass, err, limits, useErr, allowed)
 	}
 }
@@ -121,6 +122,11 @@ func TestWrongRulesAreNamed(t *testing.T) {
 		{"no calls", Rule{Limits: Limits{CallsPerMinute: new(0)}}, []string{"calls_per_minute", "effect: deny"}},
 		{"negative", Rule{Limits: Limits{MaxNumPredict: new(-1)}}, []string{"max_num_predict is -1"}},
 		{"priority", Rule{Limits: Limits{Priority: "urgent"}}, []string{`"urgent"`, "low, normal, high"}},
+		{"deny with hosts", Rule{Effect: Deny, Limits: Limits{Hosts: []string{"gpu"}}}, []string{"denies"}},
+		{"hosts of an empty list", Rule{Limits: Limits{Hosts: []string{}}}, []string{"hosts", "leave it out"}},
+		{"empty host", Rule{Limits: Limits{Hosts: []string{"gpu", ""}}}, []string{"hosts", `""`}},
+		{"pattern for hosts", Rule{Limits: Limits{Hosts: []string{"gpu-*"}}}, []string{"hosts", `"gpu-*"`, "small letters"}},
+		{"host twice", Rule{Limits: Limits{Hosts: []string{"gpu", "night", "gpu"}}}, []string{"hosts", `"gpu"`, "twice"}},
 		{"same name", Rule{Name: "rule 1"}, []string{"another rule"}},
 		{"control character", Rule{Name: "a\x1b"}, []string{"control"}},
 	}

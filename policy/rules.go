@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ const (
 	Deny  Effect = "deny"
 )
 
-// Limits bound what a rule allows. A nil field is no limit; the others are above 0.
+// Limits bound what a rule allows. A nil field is no limit; numbers are above 0.
 type Limits struct {
 	CallsPerMinute *int           `yaml:"calls_per_minute"` // of one caller
 	ParallelCalls  *int           `yaml:"parallel_calls"`   // of one caller
@@ -45,6 +46,7 @@ type Limits struct {
 	MaxNumPredict  *int           `yaml:"max_num_predict"`  // tokens
 	MaxKeepAlive   *time.Duration `yaml:"max_keep_alive"`
 	Priority       Priority       `yaml:"priority"`
+	Hosts          []string       `yaml:"hosts"` // tags, or the name, of those that calls go to: all of them
 }
 
 // Priority orders calls that wait.
@@ -69,6 +71,11 @@ func (l *Limits) tighten(o *Limits) {
 	tighter(&l.MaxKeepAlive, o.MaxKeepAlive)
 	if slices.Index(priorities, o.Priority) > slices.Index(priorities, l.Priority) {
 		l.Priority = o.Priority
+	}
+	if o.Hosts != nil {
+		hosts := slices.Concat(l.Hosts, o.Hosts)
+		slices.Sort(hosts)
+		l.Hosts = slices.Compact(hosts)
 	}
 }
 
@@ -104,6 +111,22 @@ func (l *Limits) check() error {
 	if !slices.Contains(priorities, l.Priority) {
 		return fmt.Errorf("limits: priority %q is not one of low, normal, high", l.Priority)
 	}
+	return l.checkHosts()
+}
+
+// checkHosts refuses words that no host can have for a tag.
+func (l *Limits) checkHosts() error {
+	if l.Hosts != nil && len(l.Hosts) == 0 {
+		return errors.New("limits: hosts is an empty list: leave it out for all")
+	}
+	for i, tag := range l.Hosts {
+		switch {
+		case tag == "" || strings.Trim(tag, "abcdefghijklmnopqrstuvwxyz0123456789-_.:") != "":
+			return fmt.Errorf("limits: hosts: %q is not made of small letters, digits and -_.: as tags and names of hosts are", tag)
+		case slices.Contains(l.Hosts[:i], tag):
+			return fmt.Errorf("limits: hosts: %q is there twice", tag)
+		}
+	}
 	return nil
 }
 
@@ -120,6 +143,9 @@ func (l Limits) String() string {
 	}
 	if l.Priority != "" {
 		words = append(words, "priority: "+string(l.Priority))
+	}
+	if l.Hosts != nil {
+		words = append(words, "hosts: ["+strings.Join(l.Hosts, ", ")+"]")
 	}
 	return cmp.Or(strings.Join(words, ", "), "none")
 }
@@ -165,7 +191,7 @@ func compile(i int, r Rule, tools []Tool) (*rule, error) {
 		errs[5] = errors.New("name holds a control character")
 	case r.Effect != "" && r.Effect != Allow && r.Effect != Deny:
 		errs[5] = fmt.Errorf("effect %q is not one of allow, deny", r.Effect)
-	case r.Effect == Deny && r.Limits != Limits{}:
+	case r.Effect == Deny && !reflect.ValueOf(r.Limits).IsZero():
 		errs[5] = errors.New("limits: a rule that denies has none")
 	default:
 		errs[5] = r.Limits.check()
