@@ -16,7 +16,7 @@ import (
 func (f *Fleet) Embed(ctx context.Context, r *ollama.EmbedRequest, digest string, w Watch) (*ollama.EmbedResponse, error) {
 	key := cache.Key{Dimensions: r.Dimensions, Truncate: cuts(r.Truncate)}
 	if f.vectors != nil {
-		if key.Digest = f.localDigest(r.Model, digest); key.Digest != "" {
+		if key.Digest = f.localDigest(ctx, r.Model, digest); key.Digest != "" {
 			digest = key.Digest
 		}
 		if !f.opts.ShareVectors {
@@ -41,7 +41,7 @@ func (f *Fleet) answer(ctx context.Context, n need, w Watch, key func(caller, di
 		return f.stream(ctx, n, w, ask)
 	}
 	o, err := f.opts.pinned(n.model, n.options)
-	digest := f.localDigest(n.model, "")
+	digest := f.localDigest(ctx, n.model, "")
 	if err != nil || digest == "" || !cache.Cacheable(o) {
 		return f.stream(ctx, n, w, ask)
 	}
@@ -56,12 +56,12 @@ func (f *Fleet) answer(ctx context.Context, n need, w Watch, key func(caller, di
 	return f.answers.Keep(k, f.stream(ctx, n, w, ask))
 }
 
-// localDigest is the content of a model that calls would find, if the caller does not know it;
-// "" when nobody does, and for one that ollama.com runs.
-func (f *Fleet) localDigest(model ollama.Name, digest string) string {
+// localDigest is the content of a model that calls in ctx would find, if the caller does not
+// know it; "" when nobody does, and for one that ollama.com runs.
+func (f *Fleet) localDigest(ctx context.Context, model ollama.Name, digest string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c, err := route.Choose(f.facts(), route.Call{Model: model, Digest: digest}, time.Now())
+	c, err := route.Choose(f.facts(), route.Call{Model: model, Digest: digest, Needs: callerOf(ctx).Tags}, time.Now())
 	if err != nil || c.Model.Remote {
 		return ""
 	}

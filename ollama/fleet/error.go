@@ -51,7 +51,7 @@ func (f *Fleet) installed(ctx context.Context) []ollama.Name {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var names []ollama.Name
-	all, err := gather(ctx, f, nil, func(ctx context.Context, h *member) ([]ollama.Model, error) { return h.tags.get(ctx) })
+	all, err := gather(ctx, f, "", func(ctx context.Context, h *member) ([]ollama.Model, error) { return h.tags.get(ctx) })
 	if err != nil {
 		return nil
 	}

@@ -13,10 +13,10 @@ import (
 // afresh first; one that is slow counts as what is known of it. The error is that there are no
 // hosts, or ctx's.
 func (f *Fleet) Route(ctx context.Context, model ollama.Name) ([]route.Choice, []route.Refusal, error) {
-	members, done := f.use(nil)
+	members, done := f.use(within(ctx, ""))
 	defer done()
 	if len(members) == 0 {
-		return nil, nil, &PlaceError{Model: model, Kind: ollama.Unreachable}
+		return nil, nil, nowhere(ctx, model)
 	}
 	askEach(ctx, members, func(ctx context.Context, h *member) (HostStatus, error) {
 		s := h.status(ctx)

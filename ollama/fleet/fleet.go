@@ -168,11 +168,6 @@ func (f *Fleet) use(which func(*member) bool) (members []*member, done func()) {
 	}
 }
 
-// only has use return the host of a name; "" is any.
-func only(name string) func(*member) bool {
-	return func(h *member) bool { return name == "" || h.Client.Name() == name }
-}
-
 // facts are what is known of the hosts. It wants mu locked.
 func (f *Fleet) facts() []*route.Host {
 	facts := make([]*route.Host, len(f.members))

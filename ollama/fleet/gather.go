@@ -30,16 +30,16 @@ type Silent struct {
 	Err  error
 }
 
-// gather asks all hosts that which lets through, nil being all, and that are well as far as
-// is known; all of those when none is. Its error is that of the first, when none has answered.
+// gather asks all hosts that the caller may use, or the one that is named, and that are well
+// as far as is known; all of those when none is. Its error is that of the first, when none has answered.
 // One host alone is waited for as long as ctx lasts.
-func gather[T any](ctx context.Context, f *Fleet, which func(*member) bool, ask func(context.Context, *member) (T, error)) (g gathered[T], err error) {
+func gather[T any](ctx context.Context, f *Fleet, host string, ask func(context.Context, *member) (T, error)) (g gathered[T], err error) {
 	f.seen()
-	members, done := f.use(which)
+	members, done := f.use(within(ctx, host))
 	defer done()
 	switch len(members) {
 	case 0:
-		return g, &PlaceError{Kind: ollama.Unreachable}
+		return g, nowhere(ctx, "")
 	case 1:
 		answer, err := ask(ctx, members[0])
 		g.answers = []told[T]{{members[0], answer}}

@@ -22,7 +22,7 @@ type Running struct {
 // Running lists the loaded models by name and host, also those that are not installed any
 // more. Hosts that do not answer are left out, if another does. The slice is the caller's.
 func (f *Fleet) Running(ctx context.Context) ([]Running, error) {
-	g, err := gather(ctx, f, nil, func(ctx context.Context, h *member) ([]ollama.Running, error) {
+	g, err := gather(ctx, f, "", func(ctx context.Context, h *member) ([]ollama.Running, error) {
 		all, err := h.ps.get(ctx)
 		return all, h.fail(ctx, "", err)
 	})
@@ -46,7 +46,7 @@ func (f *Fleet) Probe(ctx context.Context) (version string, models int, err erro
 		version string
 		models  int
 	}
-	g, err := gather(ctx, f, nil, func(ctx context.Context, h *member) (answer, error) {
+	g, err := gather(ctx, f, "", func(ctx context.Context, h *member) (answer, error) {
 		version, err := h.Client.Version(ctx)
 		if err != nil {
 			return answer{}, h.fail(ctx, "", err)
@@ -101,7 +101,7 @@ type Line struct {
 // Hosts asks every host who it is and what it has loaded, by name, and says what is known of
 // it. One that does not answer soon is listed with its error.
 func (f *Fleet) Hosts(ctx context.Context) []HostStatus {
-	members, done := f.use(nil)
+	members, done := f.use(within(ctx, ""))
 	defer done()
 	all, _ := askEach(ctx, members, func(own context.Context, h *member) (HostStatus, error) {
 		s := h.status(own)

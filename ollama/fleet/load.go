@@ -51,7 +51,7 @@ type Loaded struct {
 // already, so that keep_alive takes effect. Errors are as of Generate.
 func (f *Fleet) Load(ctx context.Context, r LoadRequest, w Watch) (*Loaded, error) {
 	need := need{op: "load", model: r.Model, host: r.Host}
-	err := f.checkHost(r.Host)
+	err := f.checkHost(ctx, r.Host)
 	if err != nil {
 		return nil, err
 	}

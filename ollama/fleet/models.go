@@ -56,7 +56,7 @@ func isEmbedding(capabilities []string) bool {
 // On hosts that list no capabilities they come from show, in parallel, kept by digest.
 // The slice is the caller's; what its elements refer to must not be changed.
 func (f *Fleet) Models(ctx context.Context) (models []Model, silent []Silent, err error) {
-	g, err := gather(ctx, f, nil, func(ctx context.Context, h *member) ([]Model, error) { return h.models.get(ctx) })
+	g, err := gather(ctx, f, "", func(ctx context.Context, h *member) ([]Model, error) { return h.models.get(ctx) })
 	if err != nil {
 		return nil, nil, err
 	}

@@ -45,10 +45,15 @@ type PlaceError struct {
 	Model ollama.Name
 	Kind  ollama.Kind // Unreachable when one may be able to later, else MissingModel
 	Hosts []string    // what is the matter with each, in words; empty when there are no hosts
+
+	Restricted bool // there may be other hosts, which the caller may not use
 }
 
 func (e *PlaceError) Error() string {
-	if len(e.Hosts) == 0 {
+	switch {
+	case len(e.Hosts) == 0 && e.Restricted:
+		return "there are no Ollama hosts at the moment that the caller may use"
+	case len(e.Hosts) == 0:
 		return "there are no Ollama hosts at the moment"
 	}
 	return fmt.Sprintf("no host can take %s: %s", e.Model, strings.Join(e.Hosts, "; "))
@@ -152,10 +157,13 @@ const lookPatience = 500 * time.Millisecond
 // more, as of a model of ollama.com that nobody has installed, it is asked all the same, and
 // its answer is the best there is for a model that is missing, too.
 func (f *Fleet) last(ctx context.Context, n *need, none *route.Error, tried []string) (*visit, error) {
+	tags := callerOf(ctx).Tags
+	none.Hosts = slices.DeleteFunc(none.Hosts, func(r route.Refusal) bool { return !r.Host.Fits(tags) })
 	if err := resting(n, none); err != nil {
 		return nil, err
 	}
-	e := &PlaceError{Model: n.model, Kind: ollama.MissingModel}
+	e := nowhere(ctx, n.model)
+	e.Kind = ollama.MissingModel
 	alone := len(none.Hosts) == 1 && len(tried) == 0 // it has the better words for what is the matter
 	speaker := ""
 	for _, r := range none.Hosts {
@@ -316,26 +324,29 @@ func (f *Fleet) abandon() {
 // UnknownHostError says that there is no host of a name.
 type UnknownHostError struct {
 	Name  string
-	Hosts []string // those there are
+	Hosts []string // those there are, for the caller
 }
 
 func (e *UnknownHostError) Error() string {
 	return fmt.Sprintf("there is no host %q; there are: %s", e.Name, strings.Join(e.Hosts, ", "))
 }
 
-// checkHost refuses the name of a host that there is not. "" is a name of all.
-func (f *Fleet) checkHost(name string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+// checkHost refuses the name of a host that there is not, for the caller. "" is a name of all.
+func (f *Fleet) checkHost(ctx context.Context, name string) error {
+	if name == "" {
+		return nil
+	}
+	members, done := f.use(within(ctx, ""))
+	defer done()
 	e := &UnknownHostError{Name: name}
-	for _, h := range f.members {
-		if only(name)(h) {
+	for _, h := range members {
+		if h.Client.Name() == name {
 			return nil
 		}
 		e.Hosts = append(e.Hosts, h.Client.Name())
 	}
-	if name == "" {
-		return nil
+	if len(members) == 0 {
+		return nowhere(ctx, "")
 	}
 	return e
 }
@@ -343,10 +354,10 @@ func (f *Fleet) checkHost(name string) error {
 // reach refuses the name of a host that there is not, and of one that is down still, which is
 // found out at once and not after the patience of a call. "" is a name of all.
 func (f *Fleet) reach(ctx context.Context, model ollama.Name, host string) error {
-	if err := f.checkHost(host); err != nil || host == "" {
+	if err := f.checkHost(ctx, host); err != nil || host == "" {
 		return err
 	}
-	members, done := f.use(func(h *member) bool { return only(host)(h) && h.facts.Load().Down != "" })
+	members, done := f.use(func(h *member) bool { return h.Client.Name() == host && h.facts.Load().Down != "" })
 	defer done()
 	for _, h := range members {
 		h.refresh(ctx)

@@ -28,14 +28,14 @@ func (f *Fleet) CheckSource(op string, model ollama.Name) error {
 // on the one that is named. Where hosts have other content under the name it is what calls
 // would find.
 func (f *Fleet) Find(ctx context.Context, model ollama.Name, host string) (*Model, error) {
-	if err := f.checkHost(host); err != nil {
+	if err := f.checkHost(ctx, host); err != nil {
 		return nil, err
 	}
-	g, err := gather(ctx, f, only(host), func(ctx context.Context, h *member) (*ollama.Model, error) { return h.find(ctx, model) })
+	g, err := gather(ctx, f, host, func(ctx context.Context, h *member) (*ollama.Model, error) { return h.find(ctx, model) })
 	if err != nil {
 		return nil, err
 	}
-	digest := f.localDigest(model, "")
+	digest := f.localDigest(ctx, model, "")
 	var found *Model
 	for _, a := range g.answers {
 		switch {
@@ -127,7 +127,8 @@ func (f *Fleet) everywhere(ctx context.Context, model ollama.Name, do func(*memb
 		return r, err
 	}
 	r.Silent = silent
-	members, done := f.use(func(h *member) bool { return len(names) == 0 || slices.Contains(names, h.Client.Name()) })
+	may := within(ctx, "")
+	members, done := f.use(func(h *member) bool { return may(h) && (len(names) == 0 || slices.Contains(names, h.Client.Name())) })
 	defer done()
 	if len(names) == 0 && len(members) > 0 { // one that answers says so
 		i := slices.IndexFunc(members, func(h *member) bool { return h.facts.Load().Down == "" })
@@ -147,10 +148,10 @@ func (f *Fleet) have(ctx context.Context, model ollama.Name, host string) (names
 	if host == AllHosts {
 		host = ""
 	}
-	if err := f.checkHost(host); err != nil {
+	if err := f.checkHost(ctx, host); err != nil {
 		return nil, nil, err
 	}
-	g, err := gather(ctx, f, only(host), func(ctx context.Context, h *member) (*ollama.Model, error) { return h.find(ctx, model) })
+	g, err := gather(ctx, f, host, func(ctx context.Context, h *member) (*ollama.Model, error) { return h.find(ctx, model) })
 	for _, a := range g.answers {
 		if a.answer != nil {
 			names = append(names, a.host.Client.Name())
@@ -171,10 +172,11 @@ type delivery struct {
 }
 
 // targets are the hosts that a model is brought to.
-func (f *Fleet) targets(d *delivery) func(*member) bool {
+func (f *Fleet) targets(ctx context.Context, d *delivery) func(*member) bool {
 	if d.host != "" && d.host != AllHosts {
-		return only(d.host)
+		return within(ctx, d.host)
 	}
+	may := within(ctx, "")
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var have, others, down []*route.Host
@@ -182,7 +184,7 @@ func (f *Fleet) targets(d *delivery) func(*member) bool {
 		facts := h.facts.Load()
 		_, has := facts.Models[d.model]
 		switch {
-		case h.May != nil && !h.May(d.model), len(d.among) > 0 && !slices.Contains(d.among, facts.Name):
+		case !may(h), h.May != nil && !h.May(d.model), len(d.among) > 0 && !slices.Contains(d.among, facts.Name):
 		case facts.Down != "":
 			down = append(down, facts)
 		case has:
@@ -209,11 +211,11 @@ func (f *Fleet) deliver(ctx context.Context, d delivery, watch func(ollama.Trans
 			return nil, err
 		}
 	}
-	members, done := f.use(f.targets(&d))
+	members, done := f.use(f.targets(ctx, &d))
 	defer done()
 	switch len(members) {
 	case 0:
-		return nil, &PlaceError{Model: d.model, Kind: ollama.Unreachable}
+		return nil, nowhere(ctx, d.model)
 	case 1:
 		return d.do(members[0], watch)
 	}

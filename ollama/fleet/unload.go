@@ -40,8 +40,11 @@ func (f *Fleet) Unload(ctx context.Context, model ollama.Name, host string, w Wa
 	if err := f.reach(ctx, model, host); err != nil {
 		return "", Reached{}, err
 	}
-	members, done := f.use(only(host))
+	members, done := f.use(within(ctx, host))
 	defer done()
+	if len(members) == 0 {
+		return "", Reached{}, nowhere(ctx, model)
+	}
 	states, errs := make([]UnloadState, len(members)), make([]error, len(members))
 	var wg sync.WaitGroup
 	var mu sync.Mutex // of w

@@ -159,12 +159,9 @@ func Order(hosts []*Host, call Call, now time.Time) ([]Choice, []Refusal) {
 // check returns what the host has for a call, and why it cannot take it, "" when it can.
 func (h *Host) check(c *Call) (Model, Reason) {
 	m, has := h.Models[c.Model]
-	for _, need := range c.Needs {
-		if need != h.Name && !slices.Contains(h.Tags, need) {
-			return m, Unfit
-		}
-	}
 	switch {
+	case !h.Fits(c.Needs):
+		return m, Unfit
 	case h.Models == nil && h.Down != "":
 		return m, Down
 	case h.Models == nil:
@@ -181,6 +178,16 @@ func (h *Host) check(c *Call) (Model, Reason) {
 		return m, Down
 	}
 	return m, ""
+}
+
+// Fits reports whether the host has all of the tags, of which its name is one.
+func (h *Host) Fits(tags []string) bool {
+	for _, tag := range tags {
+		if tag != h.Name && !slices.Contains(h.Tags, tag) {
+			return false
+		}
+	}
+	return true
 }
 
 // vote is the digest for which a host has a say in which version of a model is the one to
