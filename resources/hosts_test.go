@@ -13,6 +13,8 @@ import (
 	"ollama-mcp/ollama"
 	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/ollama/ollamatest"
+	"ollama-mcp/policy"
+	"ollama-mcp/tools"
 	"ollama-mcp/transport/auth"
 )
 
@@ -104,6 +106,50 @@ func TestModelsOfManyHosts(t *testing.T) {
 		}
 		if names := c.modelNames(auth.NewContext(t.Context(), auth.Caller{Name: "ann"}), showTool, "", ""); len(names) != 1 {
 			t.Errorf("completions = %q, want tiny once", names)
+		}
+	})
+}
+
+// What the policy keeps from a caller of the hosts is not there to be read either, or to be
+// completed or listed.
+func TestHostsOfThePolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source, _, _ := many(t,
+			ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "tiny", Loaded: true}, {Name: "tiny-of-a"}}},
+			ollamatest.Script{Models: []ollamatest.FakeModel{{Name: "tiny", Loaded: true}, {Name: "tiny-of-b"}}})
+		synctest.Wait()
+		on := policy.Limits{Hosts: []string{"b"}}
+		p, err := policy.New([]policy.Rule{{}, {Callers: []string{"ann"}, Limits: on}, {Callers: []string{"bob"}, Models: []string{"tiny*"}, Tools: []string{"show"}, Limits: on}},
+			policy.Options{Tools: tools.ForPolicy()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := New(source, Options{Policy: p, Explain: tools.Explain})
+		const complete = `{"ref":{"type":"ref/resource","uri":"ollama://models/{+name}"},"argument":{"name":"name","value":""}}`
+		for _, step := range []struct {
+			caller, method, params string
+			a                      bool // whether there is something of a in the answer
+		}{
+			{"ann", "resources/read", `{"uri":"ollama://models"}`, false},
+			{"ann", "resources/read", `{"uri":"ollama://models/tiny"}`, false},
+			{"ann", "resources/read", `{"uri":"ollama://running"}`, false},
+			{"ann", "resources/read", `{"uri":"ollama://hosts"}`, false},
+			{"ann", "resources/list", `{}`, false},
+			{"ann", "completion/complete", complete, false},
+			{"bob", "resources/read", `{"uri":"ollama://models/tiny"}`, false},
+			{"bob", "resources/read", `{"uri":"ollama://models"}`, true},
+			{"eve", "resources/read", `{"uri":"ollama://models/tiny"}`, true},
+			{"eve", "resources/list", `{}`, true},
+			{"eve", "completion/complete", complete, true},
+		} {
+			result, failed := ask(t, c, step.caller, step.method, step.params)
+			text := strings.ReplaceAll(string(result), `\`, "")
+			if got := strings.Contains(text, `"a"`) || strings.Contains(text, "-of-a"); got != step.a || failed != nil || !strings.Contains(text, "b") {
+				t.Errorf("%s for %s with %s = %s, %+v; something of a: %v, want %v", step.method, step.caller, step.params, text, failed, got, step.a)
+			}
+		}
+		if _, failed := ask(t, c, "ann", "resources/read", `{"uri":"ollama://models/tiny-of-a"}`); failed == nil {
+			t.Error("a model that is on a alone can be read of ann, who may use b alone")
 		}
 	})
 }

@@ -47,6 +47,7 @@ func (c *Catalog) model() resource {
 			if _, err := pass.Use(ctx, n); err != nil {
 				return nil, err
 			}
+			ctx = c.with(ctx, showTool, n)
 			shown, err := c.source.Show(ctx, n, false)
 			var nowhere *fleet.PlaceError
 			if errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) || errors.As(err, &nowhere) && nowhere.Kind == ollama.MissingModel {

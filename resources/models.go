@@ -53,12 +53,8 @@ func (c *Catalog) seen(ctx context.Context, tool string) ([]fleet.Model, error) 
 	if !c.may(ctx, tool) {
 		return nil, nil
 	}
-	all, err := c.source.Models(ctx)
-	return c.only(ctx, tool, all), err
-}
-
-func (c *Catalog) only(ctx context.Context, tool string, all []fleet.Model) []fleet.Model {
-	return slices.DeleteFunc(slices.Clone(all), func(m fleet.Model) bool { return !c.may(ctx, tool, m.Canonical) })
+	all, err := c.source.Models(c.with(ctx, tool))
+	return slices.DeleteFunc(slices.Clone(all), func(m fleet.Model) bool { return !c.may(ctx, tool, m.Canonical) }), err
 }
 
 func listModels(all []fleet.Model) modelList {
@@ -90,22 +86,20 @@ const listPatience = 5 * time.Second
 // and what is known of the lists themselves. Without Ollama these are missing.
 func (c *Catalog) list(ctx context.Context, _ any, _ *mcp.ListResourcesRequest, result *mcp.ListResourcesResult) {
 	result.Resources = slices.DeleteFunc(slices.Clone(result.Resources), func(r mcp.Resource) bool { return !c.has(ctx, r.URI) })
-	if !c.may(ctx, listTool) && !c.may(ctx, showTool) {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
-	all, err := c.source.Models(ctx)
-	if err != nil {
+	listed, err := c.seen(ctx, listTool)
+	shown, err2 := c.seen(ctx, showTool) // which may be on other hosts
+	if err = cmp.Or(err, err2); err != nil {
 		c.o.Log.Debug().Err(err).Msg("listing resources without the models")
 		return
 	}
 	for i, r := range result.Resources {
 		if r.URI == scheme+"models" {
-			result.Resources[i] = c.measured(r, c.only(ctx, listTool, all))
+			result.Resources[i] = c.measured(r, listed)
 		}
 	}
-	for i, m := range c.only(ctx, showTool, all) {
+	for i, m := range shown {
 		if i > 0 && result.Resources[len(result.Resources)-1].Name == string(m.Canonical) {
 			continue // of other hosts, with other content
 		}

@@ -208,7 +208,13 @@ func (c *Catalog) content(ctx context.Context, r resource, variable string) (str
 		return "", err
 	}
 	defer pass.Leave()
-	return encode(r.read(ctx, pass, variable))
+	return encode(r.read(c.with(ctx, r.tool), pass, variable))
+}
+
+// with says in a context which hosts the policy lets the caller use with a tool, and with models.
+func (c *Catalog) with(ctx context.Context, tool string, models ...ollama.Name) context.Context {
+	l := c.o.Policy.Limits(ctx, tool, models...)
+	return fleet.WithCaller(ctx, fleet.Caller{Name: auth.FromContext(ctx).Name, Tags: l.Hosts})
 }
 
 func encode(content any, err error) (string, error) {

@@ -14,7 +14,6 @@ import (
 
 	"ollama-mcp/jobs"
 	"ollama-mcp/ollama"
-	"ollama-mcp/ollama/fleet"
 	"ollama-mcp/policy"
 	"ollama-mcp/schema"
 	"ollama-mcp/transport/auth"
@@ -141,7 +140,7 @@ func (t *Tool) answer(ctx context.Context, args json.RawMessage, requestID strin
 	r = t.confirmedStill(r, args, u)
 	work := func(ctx context.Context, c *call) (*mcp.CallToolResult, error) {
 		defer pass.Leave()
-		ctx = fleet.WithCaller(ctx, fleet.Caller{Name: owner(ctx)})
+		ctx = t.with(ctx)
 		c.pass, c.tool = pass, t
 		c.failed = func(err error) *Problem {
 			p := t.problem(ctx, err, requestID)

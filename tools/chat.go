@@ -61,7 +61,7 @@ func chat(choose chooseFunc, run func(context.Context, *ollama.ChatRequest, flee
 			Model: model, Messages: messages, Tools: offered(in.Tools), Format: in.format(), Think: in.think(),
 			KeepAlive: in.KeepAlive, Options: in.Options,
 		}
-		out, calls, err := answer(limits.caller(ctx), asking{
+		out, calls, err := answer(c.tool.with(ctx, model), asking{
 			sampling: &in.sampling,
 			model:    model,
 			ask: func(ctx context.Context, truncate bool, w fleet.Watch) iter.Seq2[ollama.Chunk, error] {

@@ -49,6 +49,7 @@ func copyModel(run func(ctx context.Context, source, destination ollama.Name) (f
 		if _, err := c.pass.Use(ctx, source); err != nil {
 			return copyOutput{}, err
 		}
+		ctx = c.tool.with(ctx, source, destination)
 		before, err := find(ctx, destination, "")
 		if err != nil {
 			return copyOutput{}, err
@@ -73,7 +74,7 @@ func copyModel(run func(ctx context.Context, source, destination ollama.Name) (f
 		if err != nil {
 			return "", err
 		}
-		return c.replaces(ctx, find, destination, "", fmt.Sprintf("a copy of %s", source))
+		return c.replaces(c.tool.with(ctx, source, destination), find, destination, "", fmt.Sprintf("a copy of %s", source))
 	})
 }
 

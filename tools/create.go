@@ -56,7 +56,7 @@ func create(run transferFunc[*ollama.CreateRequest], find findFunc, source sourc
 		if err != nil {
 			return createOutput{}, err
 		}
-		m, err := run(ctx, in.request(model, from), in.Host, c.watch(model))
+		m, err := run(c.tool.with(ctx, from, model), in.request(model, from), in.Host, c.watch(model))
 		if err != nil {
 			return createOutput{}, err
 		}
@@ -74,7 +74,7 @@ func create(run transferFunc[*ollama.CreateRequest], find findFunc, source sourc
 		if err != nil {
 			return "", err
 		}
-		return c.replaces(ctx, find, model, in.Host, fmt.Sprintf("one made of %s", from))
+		return c.replaces(c.tool.with(ctx, from, model), find, model, in.Host, fmt.Sprintf("one made of %s", from))
 	})
 }
 

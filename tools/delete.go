@@ -37,7 +37,7 @@ func deleteModel(run func(context.Context, ollama.Name, fleet.Watch) (fleet.Reac
 		if err != nil {
 			return deleteOutput{}, err
 		}
-		on, err := run(ctx, model, waits(c.report, model))
+		on, err := run(c.tool.with(ctx, model), model, waits(c.report, model))
 		if err != nil {
 			return deleteOutput{}, err
 		}
@@ -47,7 +47,7 @@ func deleteModel(run func(context.Context, ollama.Name, fleet.Watch) (fleet.Reac
 		if err != nil {
 			return "", err
 		}
-		m, err := find(ctx, model, "")
+		m, err := find(c.tool.with(ctx, model), model, "")
 		if m == nil {
 			return "", err // the call itself says that it is missing
 		}

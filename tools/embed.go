@@ -94,7 +94,7 @@ func embed(choose chooseFunc, run embedFunc, shelf *Shelf, hosts bool) Tool {
 			shelved: in.shelved(),
 		}
 		e.take = e.keep
-		if err := e.embed(limits.caller(ctx), in.Input); err != nil {
+		if err := e.embed(c.tool.with(ctx, model), in.Input); err != nil {
 			return embedOutput{}, err
 		}
 		o, err := e.output(&in, start)

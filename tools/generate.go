@@ -57,7 +57,7 @@ func generate(choose chooseFunc, run generateFunc) Tool {
 		if err != nil {
 			return generateOutput{}, err
 		}
-		out, err := in.answer(limits.caller(ctx), model, run, c.report)
+		out, err := in.answer(c.tool.with(ctx, model), model, run, c.report)
 		return generateOutput{answerOutput: out}, err
 	})
 }

@@ -356,3 +356,65 @@ func TestEveryToolOnManyHosts(t *testing.T) {
 		})
 	}
 }
+
+// A rule's hosts hold for every tool, also when the rule is about models: then but for what is
+// asked of no model.
+func TestHostsOfThePolicy(t *testing.T) {
+	on := policy.Limits{Hosts: []string{"b"}}
+	for _, tt := range []struct {
+		name  string
+		rules []policy.Rule
+		all   []string // the tools that reach all hosts
+	}{
+		{"every model", []policy.Rule{{Callers: []string{"ci"}, Limits: on}}, nil},
+		{"some models", []policy.Rule{{Callers: []string{"ci"}}, {Callers: []string{"ci"}, Models: []string{"?*"}, Limits: on}}, []string{"list_models", "status"}},
+		{"other callers", []policy.Rule{{Callers: []string{"ci"}}, {Callers: []string{"boss"}, Limits: on}}, []string{"list_models", "status", "copy", "delete", "unload"}},
+	} {
+		for name, args := range everyTool {
+			if slices.Contains([]string{"jobs", "cancel_job"}, name) || tt.name == "other callers" && !slices.Contains(tt.all, name) {
+				continue
+			}
+			onFakes(t, []ollamatest.Script{{}, {}, {}}, fleet.Options{}, func(b *bench) {
+				b.with(tt.rules...)
+				if r := b.call(as("ci"), name, args); r.IsError {
+					t.Errorf("hosts of %s: %s(%s): %+v", tt.name, name, args, r.error)
+				}
+				var got string
+				for i, f := range b.fakes {
+					if slices.ContainsFunc(f.Seen().Arrivals, func(a ollamatest.Arrival) bool { return a.RequestID == "r1" }) {
+						got += string(rune('a' + i))
+					}
+				}
+				want := "b"
+				if slices.Contains(tt.all, name) {
+					want = "abc"
+				}
+				if got != want {
+					t.Errorf("hosts of %s: %s(%s) reached %q, want %q", tt.name, name, args, got, want)
+				}
+			})
+		}
+	}
+}
+
+// A host that the policy keeps from a caller is one that there is not, and shows nowhere.
+func TestHostsOfThePolicyAreNotTold(t *testing.T) {
+	onFakes(t, []ollamatest.Script{having("m", "n", "+secret"), having("m", "n"), having("+m", "n")}, fleet.Options{}, func(b *bench) {
+		b.with(policy.Rule{Callers: []string{"half"}}, policy.Rule{Callers: []string{"half"}, Models: []string{"m", "n"}, Limits: policy.Limits{Hosts: []string{"b"}}},
+			policy.Rule{Callers: []string{"ci"}, Limits: policy.Limits{Hosts: []string{"b"}}}, policy.Rule{Callers: []string{"lost"}, Limits: policy.Limits{Hosts: []string{"b", "c"}}})
+		const args = `{"model":"m","host":"a"}`
+		for tool, args := range map[string]string{"load": args, "unload": args, "pull": args, "create": `{"model":"x","from":"m","host":"a"}`} {
+			r := b.call(as("ci"), tool, args)
+			if r.error == nil || r.error.Kind != InvalidArguments || !strings.Contains(r.error.Hint, "one of: b;") {
+				t.Errorf("%s on a: %+v, want to be told of b alone", tool, r.error)
+			}
+		}
+		b.says("generate side by side", b.call(as("half"), "generate", `{"models":["m","n"],"prompt":"x"}`), []string{`"host":"b"`}, []string{`"host":"a"`, `"host":"c"`})
+		b.says("list_models", b.call(as("ci"), "list_models", `{}`), []string{`"hosts":["b"]`}, []string{"secret", `"a"`, `"c"`})
+		b.says("status", b.call(as("ci"), "status", `{}`), []string{`"name":"b"`}, []string{`"name":"a"`, `"name":"c"`, "secret"})
+		r := b.call(as("lost"), "generate", `{"model":"m","prompt":"x"}`)
+		if r.error == nil || !strings.Contains(r.error.Message, "no Ollama hosts at the moment that you may use") {
+			t.Errorf("generate for a caller of two names at once: %+v, want that there are no hosts it may use", r.error)
+		}
+	})
+}

@@ -54,7 +54,7 @@ func load(run func(context.Context, fleet.LoadRequest, fleet.Watch) (*fleet.Load
 		if in.NumCtx != nil {
 			request.Options = &ollama.Options{NumCtx: in.NumCtx}
 		}
-		l, err := run(limits.caller(ctx), request, waits(c.report, model))
+		l, err := run(c.tool.with(ctx, model), request, waits(c.report, model))
 		switch {
 		case err != nil:
 			return loadOutput{}, err

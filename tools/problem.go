@@ -286,6 +286,9 @@ func placeProblem(e *fleet.PlaceError) *Problem {
 	switch {
 	case len(e.Hosts) == 0:
 		p.Message = "there are no Ollama hosts at the moment"
+		if e.Restricted {
+			p.Message += " that you may use"
+		}
 		p.Hint = "Call again later; if it stays so, ask the operator to look at the hosts in the settings"
 		return p
 	case e.Model == "":

@@ -52,7 +52,7 @@ func pull(run transferFunc[string], hosts bool) Tool {
 		if err != nil {
 			return pullOutput{}, err
 		}
-		m, err := run(ctx, in.Model, in.Host, c.watch(model)) // as it is spelt: a registry may tell upper case from lower
+		m, err := run(c.tool.with(ctx, model), in.Model, in.Host, c.watch(model)) // as it is spelt: a registry may tell upper case from lower
 		if err != nil {
 			m, state := broken(model, err)
 			return pullOutput{moved: m, State: state}, err

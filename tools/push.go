@@ -40,7 +40,7 @@ func push(run func(ctx context.Context, model ollama.Name, watch func(ollama.Tra
 		if err != nil {
 			return pushOutput{}, err
 		}
-		m, err := run(ctx, model, c.watch(model))
+		m, err := run(c.tool.with(ctx, model), model, c.watch(model))
 		if err != nil {
 			m, state := broken(model, err)
 			return pushOutput{moved: m, State: state}, err
@@ -55,7 +55,7 @@ func push(run func(ctx context.Context, model ollama.Name, watch func(ollama.Tra
 		if err != nil {
 			return "", err
 		}
-		m, err := find(ctx, model, "")
+		m, err := find(c.tool.with(ctx, model), model, "")
 		if m == nil {
 			return "", err // the call itself says that it is missing
 		}

@@ -77,7 +77,7 @@ func rank(choose chooseFunc, run embedFunc, hosts bool) Tool {
 			},
 			scores: make([]float64, len(in.Documents)),
 		}
-		if err := r.rank(limits.caller(ctx), in.Query, in.Documents); err != nil {
+		if err := r.rank(c.tool.with(ctx, model), in.Query, in.Documents); err != nil {
 			return rankOutput{}, err
 		}
 		return r.output(&in, start), nil

@@ -69,7 +69,7 @@ func show(run func(ctx context.Context, model ollama.Name, full bool) (*fleet.De
 		if err != nil {
 			return showOutput{}, err
 		}
-		d, err := run(ctx, model, in.Verbose)
+		d, err := run(c.tool.with(ctx, model), model, in.Verbose)
 		if err != nil {
 			return showOutput{}, err
 		}

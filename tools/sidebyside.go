@@ -35,7 +35,7 @@ func sideBySide(ctx context.Context, c *call, choose chooseFunc, run generateFun
 		wg.Go(func() {
 			defer together.end(i)
 			errs[i] = c.tool.safely(func() (err error) {
-				out.Answers[i], err = one.answer(limits.caller(ctx), name, run, together.part(i, name))
+				out.Answers[i], err = one.answer(c.tool.with(ctx, name), name, run, together.part(i, name))
 				return err
 			})
 		})

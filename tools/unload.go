@@ -39,7 +39,7 @@ func unload(run func(ctx context.Context, model ollama.Name, host string, w flee
 		if err != nil {
 			return unloadOutput{}, err
 		}
-		state, on, err := run(ctx, model, in.Host, waits(c.report, model))
+		state, on, err := run(c.tool.with(ctx, model), model, in.Host, waits(c.report, model))
 		if err != nil {
 			return unloadOutput{}, err
 		}

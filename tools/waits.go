@@ -11,12 +11,11 @@ import (
 	"ollama-mcp/ollama/fleet/queue"
 )
 
-// caller says in a context that the calls in it have the priority that the limits give them.
-func (l limits) caller(ctx context.Context) context.Context {
-	if l.Priority == "" {
-		return ctx
-	}
-	return fleet.WithCaller(ctx, fleet.Caller{Name: owner(ctx), Priority: queue.Priority(l.Priority)})
+// with says in a context who makes the calls in it, and what the policy says of those with the
+// models: their priority, and the hosts they may use. Without models it is what it says of all.
+func (t *Tool) with(ctx context.Context, models ...ollama.Name) context.Context {
+	l := t.policy.Limits(ctx, t.Name, models...)
+	return fleet.WithCaller(ctx, fleet.Caller{Name: owner(ctx), Priority: queue.Priority(l.Priority), Tags: l.Hosts})
 }
 
 // waits reports what a call waits for: its turn, the model, the first token.
