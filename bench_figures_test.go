@@ -28,7 +28,7 @@ func fakeOllama(b *testing.B, s ollamatest.Script) (*ollamatest.Fake, direct) {
 	b.Helper()
 	s.Models = []ollamatest.FakeModel{
 		{Name: benchModel, Loaded: true},
-		{Name: benchEmbedModel, Loaded: true, Capabilities: []string{"embedding"}, EmbeddingLength: 768},
+		{Name: benchEmbedModel, Loaded: true, Capabilities: []string{"completion", "embedding"}, EmbeddingLength: 768},
 	}
 	for n := range 8 {
 		s.Models = append(s.Models, ollamatest.FakeModel{Name: fmt.Sprintf("other-%d:8b", n)})

@@ -33,7 +33,7 @@ func daemon(b *testing.B, address, program string, arguments ...string) *served 
 	b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), childLimit)
 	s := &served{process: process{b, exec.CommandContext(ctx, program, arguments...)}}
-	s.cmd.Env = environ("OLLAMA_HOST=" + address)
+	s.cmd.Env = environ("OLLAMA_HOST="+address, benchSettings(b, address))
 	output, err := s.cmd.StderrPipe()
 	if err != nil {
 		b.Fatal(err)
