@@ -404,3 +404,60 @@ func TestOutOfReach(t *testing.T) {
 		}
 	})
 }
+
+// A host that says 503 to new calls keeps those that it is answering, also when another is back.
+func TestBusyHostKeepsItsCalls(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 2, fleet.Options{}, func(i int, s *ollamatest.Script, h *fleet.Host) {
+			serving(2)(i, s, h)
+			s.FirstDelay = 20 * time.Second
+		})
+		r.settle()
+		down := ollamatest.Down()
+		r.nodes[1].fault(&down)
+		time.Sleep(10 * time.Second)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if o := r.generate(t.Context(), model(0), "long"); o.err != nil || len(o.places) != 1 || o.host() != "a" {
+				t.Errorf("a call that a is answering: %v, places %+v; want it to stay", o.err, o.places)
+			}
+		})
+		time.Sleep(10 * time.Second)
+		busy := ollamatest.Status("busy", http.StatusServiceUnavailable, "application/json", `{"error":"server busy"}`, ollama.Busy)
+		r.nodes[0].fault(&busy, "/api/generate")
+		wg.Go(func() { r.generate(t.Context(), model(0), "other") }) // which finds out that a is busy
+		time.Sleep(time.Second / 2)
+		r.nodes[0].fault(nil)
+		r.nodes[1].fault(nil)
+		wg.Wait()
+	})
+}
+
+// A model that only a host has which is down is not said to be missing.
+func TestModelOfAHostThatIsDown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 2, fleet.Options{}, func(i int, s *ollamatest.Script, h *fleet.Host) {
+			serving(2)(i, s, h)
+			if i == 1 {
+				s.Models = append(s.Models, ollamatest.FakeModel{Name: "own"})
+			}
+		})
+		r.settle()
+		down := ollamatest.Down()
+		r.nodes[1].fault(&down)
+		time.Sleep(10 * time.Second)
+		for name, do := range map[string]func() error{
+			"unload": func() error { _, _, err := r.Unload(t.Context(), "own:latest", "", fleet.Watch{}); return err },
+			"delete": func() error { _, err := r.Delete(t.Context(), "own:latest", fleet.Watch{}); return err },
+			"copy":   func() error { _, err := r.Copy(t.Context(), "own:latest", "two:latest"); return err },
+		} {
+			var none *fleet.PlaceError
+			if err := do(); !errors.As(err, &none) || none.Kind != ollama.Unreachable {
+				t.Errorf("%s of a model on b, which is down: %v, want that b has it", name, err)
+			}
+		}
+		if _, _, err := r.Unload(t.Context(), "typo:latest", "", fleet.Watch{}); !errors.Is(err, &ollama.Error{Kind: ollama.MissingModel}) {
+			t.Errorf("unload of a model that nobody has: %v, want missing", err)
+		}
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ollama-mcp/ollama"
+	"ollama-mcp/ollama/fleet/health"
 	"ollama-mcp/ollama/fleet/queue"
 	"ollama-mcp/ollama/fleet/route"
 )
@@ -197,25 +198,20 @@ func (f *Fleet) last(ctx context.Context, n *need, none *route.Error, tried []st
 	return nil, e
 }
 
-// resting is the error where all hosts that could take a call have asked to be left alone for
-// a while, else nil.
+// resting is the error where hosts that could take a call have asked to be left alone for a while,
+// and the others are out of reach, else nil.
 func resting(n *need, none *route.Error) error {
 	var first *route.Host
 	for _, r := range none.Hosts {
-		switch {
-		case r.Reason == route.Down && r.Has && !r.Host.Until.IsZero():
-			if first == nil || r.Host.Until.Before(first.Until) {
-				first = r.Host
-			}
-		case r.Reason == route.Down, r.Reason == route.Unknown:
-			return nil
+		if r.Reason == route.Down && r.Has && !r.Host.Until.IsZero() && (first == nil || r.Host.Until.Before(first.Until)) {
+			first = r.Host
 		}
 	}
 	if first == nil || len(none.Hosts) == 1 { // one host speaks for itself
 		return nil
 	}
 	return &Error{Model: n.model, Err: &ollama.Error{Op: n.op, Host: first.Name, Kind: ollama.Busy,
-		RetryAfter: max(time.Second, time.Until(first.Until)), Message: "all hosts that have the model have asked to be left alone for a while"}}
+		RetryAfter: max(time.Second, time.Until(first.Until)), Message: "all hosts that have the model and can be reached have asked to be left alone for a while"}}
 }
 
 // begin counts a call in that is placed on the host. It wants the fleet's mu locked.
@@ -305,10 +301,12 @@ func (h *member) rescue(which func(*visit) bool) {
 	}
 }
 
-// abandon is rescue, if the host is still down.
+// abandon is rescue, if the host still takes no calls: of all calls where it is down, else, as
+// where it has said 429 or 503, of those that it has not been sent. It answers the others.
 func (h *member) abandon() {
 	if h.facts.Load().Down != "" {
-		h.rescue(func(*visit) bool { return true })
+		down := h.watcher.Snapshot().State == health.Down
+		h.rescue(func(v *visit) bool { return down || v.sent.IsZero() })
 	}
 }
 
@@ -357,14 +355,37 @@ func (f *Fleet) reach(ctx context.Context, model ollama.Name, host string) error
 	if err := f.checkHost(ctx, host); err != nil || host == "" {
 		return err
 	}
-	members, done := f.use(func(h *member) bool { return h.Client.Name() == host && h.facts.Load().Down != "" })
+	members, done := f.use(func(h *member) bool { return h.Client.Name() == host && h.away() })
 	defer done()
 	for _, h := range members {
 		h.refresh(ctx)
-		if facts := h.facts.Load(); facts.Down != "" {
-			_, has := facts.Models[model]
-			return &PlaceError{Model: model, Kind: ollama.Unreachable, Hosts: []string{route.Refusal{Host: facts, Reason: route.Down, Has: has}.String()}}
+		if h.away() {
+			return h.outOfReach(model)
 		}
 	}
 	return nil
+}
+
+// away reports whether the host is out of reach. One that only wants to be left alone for a while,
+// by calls, is not.
+func (h *member) away() bool {
+	facts := h.facts.Load()
+	return facts.Down != "" && facts.Until.IsZero()
+}
+
+// outOfReach is the error of a host that is away, or that did not answer.
+func (h *member) outOfReach(model ollama.Name) error {
+	facts := h.facts.Load()
+	if facts.Down == "" {
+		return h.stalled()
+	}
+	_, has := facts.Models[model]
+	return &PlaceError{Model: model, Kind: ollama.Unreachable, Hosts: []string{route.Refusal{Host: facts, Reason: route.Down, Has: has}.String()}}
+}
+
+// mayHave reports whether the model is, as far as is known, on the host, or that is not known.
+func (h *member) mayHave(model ollama.Name) bool {
+	models := h.facts.Load().Models
+	_, has := models[model]
+	return has || models == nil
 }

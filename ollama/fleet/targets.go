@@ -126,11 +126,22 @@ func (f *Fleet) everywhere(ctx context.Context, model ollama.Name, do func(*memb
 	if err != nil {
 		return r, err
 	}
-	r.Silent = silent
-	may := within(ctx, "")
-	members, done := f.use(func(h *member) bool { return may(h) && (len(names) == 0 || slices.Contains(names, h.Client.Name())) })
+	members, done := f.use(within(ctx, ""))
 	defer done()
+	for _, h := range members {
+		if slices.Contains(silent, h.Client.Name()) && h.mayHave(model) {
+			r.Silent = append(r.Silent, h.Client.Name())
+		}
+	}
+	if len(names) > 0 {
+		members = slices.DeleteFunc(slices.Clone(members), func(h *member) bool { return !slices.Contains(names, h.Client.Name()) })
+	}
 	if len(names) == 0 && len(members) > 0 { // one that answers says so
+		for _, h := range members {
+			if slices.Contains(r.Silent, h.Client.Name()) {
+				return r, h.outOfReach(model)
+			}
+		}
 		i := slices.IndexFunc(members, func(h *member) bool { return h.facts.Load().Down == "" })
 		members = members[max(i, 0):][:1]
 	}

@@ -45,6 +45,8 @@ func (f *Fleet) Unload(ctx context.Context, model ollama.Name, host string, w Wa
 	if len(members) == 0 {
 		return "", Reached{}, nowhere(ctx, model)
 	}
+	up := slices.ContainsFunc(members, func(h *member) bool { return !h.away() })
+	members = slices.DeleteFunc(slices.Clone(members), func(h *member) bool { return up && h.away() && !h.mayHave(model) })
 	states, errs := make([]UnloadState, len(members)), make([]error, len(members))
 	var wg sync.WaitGroup
 	var mu sync.Mutex // of w
@@ -53,13 +55,9 @@ func (f *Fleet) Unload(ctx context.Context, model ollama.Name, host string, w Wa
 		defer mu.Unlock()
 		w.phase(p)
 	}}
-	up := slices.ContainsFunc(members, func(h *member) bool { return h.facts.Load().Down == "" })
 	for i, h := range members {
-		if facts := h.facts.Load(); up && facts.Down != "" {
-			errs[i] = h.stalled() // it may be there, out of reach
-			if _, has := facts.Models[model]; !has && facts.Models != nil {
-				errs[i] = &ollama.Error{Op: "unload", Host: facts.Name, Kind: ollama.MissingModel}
-			}
+		if up && h.away() {
+			errs[i] = h.outOfReach(model)
 			continue
 		}
 		wg.Go(func() { states[i], errs[i] = h.unloadOf(ctx, model, together, len(members)) })
@@ -86,7 +84,7 @@ func unloaded(members []*member, states []UnloadState, errs []error) (sum Unload
 	for i, h := range members {
 		switch missing := isKind(errs[i], ollama.MissingModel); {
 		case errs[i] != nil:
-			if err == nil || isKind(err, ollama.MissingModel) {
+			if err == nil || isKind(err, ollama.MissingModel) && !missing {
 				err = errs[i]
 			}
 			if !missing {
