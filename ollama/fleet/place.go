@@ -305,7 +305,9 @@ func (h *member) rescue(which func(*visit) bool) {
 // where it has said 429 or 503, of those that it has not been sent. It answers the others.
 func (h *member) abandon() {
 	if h.facts.Load().Down != "" {
-		down := h.watcher.Snapshot().State == health.Down
+		h.mu.Lock()
+		down := h.known.health.State == health.Down // the watcher itself may only be about to be made
+		h.mu.Unlock()
 		h.rescue(func(v *visit) bool { return down || v.sent.IsZero() })
 	}
 }
