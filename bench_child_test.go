@@ -218,12 +218,12 @@ func (p process) proc(name string) []byte {
 	return content
 }
 
-// benchSettings names a file with settings for ours: as many calls at a time as the fake takes,
-// and no vectors of texts that come again and again.
+// benchSettings names a file with settings for ours: no line before the fake, as there is none
+// before the controls', and no vectors kept of texts that come again and again.
 func benchSettings(b *testing.B, address string) string {
 	b.Helper()
 	file := filepath.Join(b.TempDir(), "config.yaml")
-	text := fmt.Sprintf("embed-cache: 0\nhosts: [{name: bench, url: %q, parallel: %d}]\n", address, 2*floodWidth)
+	text := fmt.Sprintf("embed-cache: 0\nhosts: [{name: bench, url: %q, parallel: 1024}]\n", address)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
